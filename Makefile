@@ -1,0 +1,33 @@
+# Each target does its own set-up: a fresh machine needs Python 3.11+ and nothing else.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help install demo test check bench clean
+help:  ## what can be run
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "distilwatch needs Python 3.11 or newer; set PYTHON=/path/to/python3.11 and run make again"; exit 1; }
+	$(PYTHON) -m venv $(VENV) || { echo "python's venv module is missing; on Debian: apt-get install python3-venv"; exit 1; }
+	$(BIN)/pip install -q -c constraints.txt -e '.[test,bench]'
+	@touch $@
+
+install: $(VENV)/.installed  ## create .venv with the command distilwatch
+
+demo: install  ## two simulated days with a campaign inside, detected live on a local page
+	$(BIN)/distilwatch demo
+
+test: install  ## the whole suite, on real Kafka and Redis it starts itself
+	$(BIN)/python -m pytest
+
+check: install  ## format, lint, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: install  ## every figure in README and docs, beside its peer; non-zero on a breach
+	$(BIN)/python -m bench
+
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .cache

@@ -1,0 +1,1 @@
+"""Hosts and IO of distilwatch: configuration, adapters, Kafka, Redis, console, command line."""
