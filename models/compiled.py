@@ -1,0 +1,41 @@
+"""The one home of the just-in-time compiler: ``jit`` compiles a kernel, or leaves it as plain Python.
+
+What lives here: how kernels are compiled and cached. What does not: any kernel.
+
+A compiled kernel and its plain form give the same values as long as the kernel keeps to what both know: numpy
+arrays and integers that do not overflow. A kernel that needs wrapping 64-bit arithmetic brings a numpy form of its
+own and asks ``COMPILED`` which of the two to call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+try:
+    import numba
+except ImportError:  # no wheel for this platform, or a broken LLVM: everything still works, slower
+    numba = None
+
+COMPILED: bool = numba is not None
+"""True where kernels run as machine code."""
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def jit(function: _Function) -> _Function:
+    """Compile ``function`` on its first call: no Python objects inside, the GIL released, the result kept on disk.
+
+    The cache lies beside the module, or in the user's cache directory, or where ``NUMBA_CACHE_DIR`` says. Where none
+    can be written (a read-only image without a warm cache) the kernel is compiled anew in every process.
+    The cache is keyed by the kernel's own file: a kernel that calls compiled helpers of another module must be
+    touched, or the cache emptied, when those change.
+    """
+    if numba is None:
+        return function
+    options = {"nogil": True, "error_model": "numpy"}
+    try:
+        compiled: _Function = numba.njit(cache=True, **options)(function)
+    except RuntimeError:  # numba found no directory it may write its cache to
+        compiled = numba.njit(**options)(function)
+    return compiled
