@@ -12,12 +12,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+_njit: Any
 try:
-    import numba
+    from numba import njit as _njit
 except ImportError:  # no wheel for this platform, or a broken LLVM: everything still works, slower
-    numba = None
+    _njit = None
 
-COMPILED: bool = numba is not None
+COMPILED: bool = _njit is not None
 """True where kernels run as machine code."""
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -31,11 +32,10 @@ def jit(function: _Function) -> _Function:
     The cache is keyed by the kernel's own file: a kernel that calls compiled helpers of another module must be
     touched, or the cache emptied, when those change.
     """
-    if numba is None:
+    if _njit is None:
         return function
-    options = {"nogil": True, "error_model": "numpy"}
     try:
-        compiled: _Function = numba.njit(cache=True, **options)(function)
+        compiled: _Function = _njit(cache=True, nogil=True, error_model="numpy")(function)
     except RuntimeError:  # numba found no directory it may write its cache to
-        compiled = numba.njit(**options)(function)
+        compiled = _njit(nogil=True, error_model="numpy")(function)
     return compiled
