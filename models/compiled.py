@@ -1,4 +1,4 @@
-"""The one home of the just-in-time compiler: ``jit`` compiles a kernel, or leaves it as plain Python.
+"""The one home of the just-in-time compiler: ``jit`` compiles a kernel, ``jit_helper`` a part of one.
 
 What lives here: how kernels are compiled and cached. What does not: any kernel.
 
@@ -10,13 +10,15 @@ own and asks ``COMPILED`` which of the two to call.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 _njit: Any
+_register: Any
 try:
     from numba import njit as _njit
+    from numba.extending import register_jitable as _register
 except ImportError:  # no wheel for this platform, or a broken LLVM: everything still works, slower
-    _njit = None
+    _njit = _register = None
 
 COMPILED: bool = _njit is not None
 """True where kernels run as machine code."""
@@ -39,3 +41,11 @@ def jit(function: _Function) -> _Function:
     except RuntimeError:  # numba found no directory it may write its cache to
         compiled = _njit(nogil=True, error_model="numpy")(function)
     return compiled
+
+
+def jit_helper(function: _Function) -> _Function:
+    """Let kernels call ``function``, which is compiled into them and stays plain Python for everyone else.
+
+    So one text serves a kernel, which calls it with single words, and its numpy form, which calls it with arrays.
+    """
+    return function if _register is None else cast(_Function, _register(function))
