@@ -13,8 +13,9 @@ RECORD_BYTES_MAX: Final = 1 << 20
 BATCH_RECORDS_MAX: Final = 4096
 """Records decoded at once: enough to spread the fixed cost of a batch, few enough to answer within milliseconds."""
 
-BATCH_BYTES_MAX: Final = 8 << 20
-"""Bytes decoded at once, so that a batch of the largest records still fits a small worker's memory."""
+READ_BYTES: Final = 1 << 20
+"""Bytes of a file taken at once, after decompression: some 1,500 records, and the memory a file may cost is a few of
+these whatever is inside."""
 
 JSON_DEPTH_MAX: Final = 64
 """Nesting of a record. Deepest real input is about 20 (OTLP); a fixed bound, far below the interpreter's own, makes

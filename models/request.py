@@ -63,7 +63,10 @@ SKIPPED: Final = frozenset(
 )
 """Names of the contract that decoding skips."""
 
-KNOWN: Final = frozenset(Request.__struct_fields__) | SKIPPED
+FIELDS: Final = Request.__struct_fields__
+"""Names of the contract that decoding reads."""
+
+KNOWN: Final = frozenset(FIELDS) | SKIPPED
 """Every name of the contract; any other is counted as unknown."""
 
 
