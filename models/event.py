@@ -62,6 +62,38 @@ class EventBatch:
     def __len__(self) -> int:
         return len(self.ts)
 
+    @classmethod
+    def empty(cls) -> EventBatch:
+        """A batch of no events."""
+        values: dict[str, Any] = {name: np.zeros(0, dtype) for name, dtype in _DTYPES.items()}
+        return cls(**values, account_id=Strings.of([]), prompt=Strings.of([]), sketch={})
+
+    @classmethod
+    def concat(cls, batches: list[EventBatch]) -> EventBatch:
+        """All events of ``batches``, in order."""
+        values: dict[str, Any] = {name: np.concatenate([getattr(batch, name) for batch in batches]) for name in _DTYPES}
+        for name in _TEXTS:
+            values[name] = Strings.concat([getattr(batch, name) for batch in batches])
+        sketch: dict[int, bytes] = {}
+        first = 0
+        for batch in batches:
+            sketch.update({first + row: data for row, data in batch.sketch.items()})
+            first += len(batch)
+        return cls(**values, sketch=sketch)
+
+    def arrays(self, prefix: str) -> dict[str, npt.NDArray[Any]]:
+        """Every column but ``prompt`` and ``sketch`` as named arrays, for a snapshot: the text itself is not kept."""
+        columns = {prefix + name: getattr(self, name) for name in _DTYPES}
+        return columns | {prefix + "id_data": self.account_id.data, prefix + "id_offsets": self.account_id.offsets}
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, npt.NDArray[Any]], prefix: str) -> EventBatch:
+        """Build the events again from what ``arrays`` gave; their prompts are empty."""
+        values: dict[str, Any] = {name: arrays[prefix + name] for name in _DTYPES}
+        ids = Strings(arrays[prefix + "id_data"], arrays[prefix + "id_offsets"])
+        prompts = Strings(np.zeros(0, np.uint8), np.zeros(len(ids) + 1, np.int64))
+        return cls(**values, account_id=ids, prompt=prompts, sketch={})
+
     def take(self, rows: npt.NDArray[np.integer]) -> EventBatch:
         """The events at ``rows``, in that order."""
         values: dict[str, Any] = {}
@@ -73,3 +105,26 @@ class EventBatch:
             else:
                 values[field.name] = column.take(rows) if isinstance(column, Strings) else column[rows]
         return EventBatch(**values)
+
+
+_DTYPES: dict[str, type[np.generic]] = {
+    "ts": np.int64,
+    "event": np.uint64,
+    "account": np.uint64,
+    "customer": np.uint64,
+    "system": np.uint64,
+    "conversation": np.uint64,
+    "turn": np.int32,
+    "model": np.uint64,
+    "network": np.uint64,
+    "client": np.uint64,
+    "payment": np.uint64,
+    "email_domain": np.uint64,
+    "created": np.int64,
+    "input_tokens": np.int32,
+    "output_tokens": np.int32,
+    "status": np.int32,
+    "refused": np.bool_,
+    "tools": np.bool_,
+}
+_TEXTS = ("account_id", "prompt")

@@ -23,8 +23,9 @@ from models.compiled import COMPILED
 from models.errors import ConfigError
 from models.hashing import KeyedHash
 from models.reasoning import PHRASES, TAGS
-from models.sketch_kernel import EDGE_KEYS, Columns, Plan, Scratch, Secrets, UInt32, UInt64, sketch_rows
-from models.sketch_numpy import signature_shingles, sketch_rows_numpy, tokenise
+from models.sketch_kernel import BUCKET_BITS, EDGE_KEYS, Columns, Plan, sketch_rows
+from models.sketch_numpy import Tokens, signature_shingles, sketch_rows_numpy, tokenise
+from models.sketch_tokens import PADDING, Scratch, Secrets, UInt32, UInt64
 from models.strings import Int64, Strings
 
 Bool = npt.NDArray[np.bool_]
@@ -145,8 +146,8 @@ class Sketcher:
         columns = _allocate(len(texts), self.parameters)
         written = 0
         if len(texts) and self._compiled:
-            scratch = _scratch(int(clipped.lengths.max()))
-            written = sketch_rows(clipped.data, clipped.offsets, self._plan, columns, scratch)
+            data, offsets = _pad(clipped)
+            written = sketch_rows(data, offsets, self._plan, columns, _scratch(int(clipped.lengths.max())))
         elif len(texts):
             written = sketch_rows_numpy(clipped.data, clipped.offsets, self._plan, columns)
         sketches = Sketches(*columns[:-1], columns.reasoning.astype(np.bool_), truncated)
@@ -175,20 +176,17 @@ def _plan(keyed: KeyedHash, parameters: SketchParameters) -> Plan:
     words = keyed.words(len(Secrets._fields)) | np.uint64(1)  # odd, so that a multiplier loses no bits
     secrets = Secrets(*words)
     permutations = MinHash(parameters.permutations, seed=_permutation_seed(secrets), scheme="affine32").permutations
-    phrases = Strings.of([*TAGS, *PHRASES])
-    tokens = tokenise(phrases.data, phrases.offsets, fold_table(), secrets)
-    first = tokens.hashes[tokens.offsets[:-1]]
-    phrase_filter = np.zeros(64, np.uint64)
-    np.bitwise_or.at(phrase_filter, first >> np.uint64(58), np.uint64(1) << (first >> np.uint64(52) & np.uint64(63)))
+    phrases, tagged = _phrases(secrets)
+    buckets = phrases.hashes[phrases.offsets[:-1]] >> np.uint64(64 - BUCKET_BITS)
     return Plan(
         secrets=secrets,
         fold=fold_table(),
         multipliers=np.ascontiguousarray(permutations[0], np.uint32),
         addends=np.ascontiguousarray(permutations[1], np.uint32),
-        phrase_filter=phrase_filter,
-        phrase_tokens=tokens.hashes,
-        phrase_offsets=tokens.offsets,
-        phrase_tagged=(np.arange(len(phrases)) < len(TAGS)).astype(np.uint8),
+        phrase_buckets=np.searchsorted(buckets, np.arange((1 << BUCKET_BITS) + 1)).astype(np.int64),
+        phrase_offsets=phrases.offsets,
+        phrase_tokens=phrases.hashes,
+        phrase_tagged=tagged,
         shingle_words=parameters.shingle_words,
         template_words=parameters.template_words,
         template_keys=parameters.template_keys,
@@ -196,6 +194,15 @@ def _plan(keyed: KeyedHash, parameters: SketchParameters) -> Plan:
         bands=parameters.bands,
         band_rows=parameters.band_rows,
     )
+
+
+def _phrases(secrets: Secrets) -> tuple[Tokens, npt.NDArray[np.uint8]]:
+    """The phrase table as tokens, ascending by the first, and which of its rows are tags."""
+    texts = Strings.of([*TAGS, *PHRASES])
+    tokens = tokenise(texts.data, texts.offsets, fold_table(), secrets)
+    order = np.argsort(tokens.hashes[tokens.offsets[:-1]], kind="stable")
+    texts = texts.take(order)
+    return tokenise(texts.data, texts.offsets, fold_table(), secrets), (order < len(TAGS)).astype(np.uint8)
 
 
 def _allocate(count: int, parameters: SketchParameters) -> Columns:
@@ -214,12 +221,20 @@ def _scratch(longest: int) -> Scratch:
     """Room for a text of ``longest`` bytes: no more tokens than bytes, and whole fours of shingles."""
     size = longest + 4
     return Scratch(
+        runs=np.empty(size, np.int64),
+        starts=np.empty(size, np.int64),
         tokens=np.empty(size, np.uint64),
+        digits=np.empty(size, np.uint8),
         masked=np.empty(size, np.uint64),
-        tagged=np.empty(size, np.uint8),
         shingles=np.empty(size, np.uint64),
         values=np.empty(size, np.uint32),
     )
+
+
+def _pad(texts: Strings) -> tuple[npt.NDArray[np.uint8], Int64]:
+    """The bytes of a column with room behind the last text, and its offsets from 0."""
+    begin, end = texts.offsets[0], texts.offsets[-1]
+    return np.concatenate([texts.data[begin:end], np.zeros(PADDING, np.uint8)]), texts.offsets - begin
 
 
 def _offsets(counts: Int64) -> Int64:

@@ -1,7 +1,7 @@
-"""The compiled pass over a batch of texts: bytes to tokens, shingles, minima and keys, without a Python object.
+"""The compiled pass over a batch of texts: signatures and keys from token hashes, without a Python object.
 
-What lives here: the arithmetic, once for words (compiled) and for whole arrays (``sketch_numpy``), and the compiled
-loops. What does not: parameters, secrets and the meaning of the columns (``sketch``).
+What lives here: shingles, minima, bands, template keys and the search for phrases. What does not: the tokens
+(``sketch_tokens``), and parameters, secrets and the meaning of the columns (``sketch``).
 
 Sources: Broder, "On the resemblance and containment of documents" (1997), for min-wise hashes and bottom-k sets;
 Karp and Rabin (1987) for the rolling hash; the affine permutations are those of datasketch's scheme ``affine32``.
@@ -14,35 +14,26 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from models.alphabet import IGNORED, SEPARATOR, SINGLE, TABLE_SIZE
 from models.compiled import jit, jit_helper
-
-UInt8 = npt.NDArray[np.uint8]
-UInt32 = npt.NDArray[np.uint32]
-UInt64 = npt.NDArray[np.uint64]
-Int64 = npt.NDArray[np.int64]
+from models.sketch_tokens import (
+    Int64,
+    Scratch,
+    Secrets,
+    UInt8,
+    UInt32,
+    UInt64,
+    mask_numbers,
+    mix,
+    tokenise,
+)
 
 EDGES = (32, 64)
 """How many shingles from either end the edge minima look at."""
 EDGE_KEYS = 2 * len(EDGES)
+BUCKET_BITS = 12
+"""Phrases are found by the top bits of their first token: about 100 in 4096 buckets, so one token in 40 looks."""
 
-_FOLDED = np.uint32(SINGLE - 1)
 _LAST = np.uint64(2**64 - 1)
-
-
-class Secrets(NamedTuple):
-    """Secret 64-bit words; the multipliers are odd. One family each, so that no two kinds of key can meet."""
-
-    token: Any
-    first: Any  # multipliers of `mix`
-    second: Any
-    number: Any  # stands for every token with a digit
-    digest: Any
-    short: Any
-    band: Any
-    signature: Any  # multipliers of the rolling hashes
-    template: Any
-    edge: Any
 
 
 class Plan(NamedTuple):
@@ -52,9 +43,9 @@ class Plan(NamedTuple):
     fold: UInt32  # code point -> folded code point, see `alphabet`
     multipliers: UInt32  # of the permutations
     addends: UInt32
-    phrase_filter: UInt64  # 4096 bits: top 12 bits of the first token of any phrase
-    phrase_tokens: UInt64
+    phrase_buckets: Int64  # phrases of bucket b: phrase_buckets[b] to phrase_buckets[b + 1]
     phrase_offsets: Int64
+    phrase_tokens: UInt64
     phrase_tagged: UInt8  # 1 where the phrase must follow "<" or "</"
     shingle_words: int
     template_words: int
@@ -76,24 +67,6 @@ class Columns(NamedTuple):
     reasoning: UInt8
 
 
-class Scratch(NamedTuple):
-    """Room for the longest text of a batch."""
-
-    tokens: UInt64
-    masked: UInt64
-    tagged: UInt8
-    shingles: UInt64
-    values: UInt32
-
-
-@jit_helper
-def mix(value: Any, secrets: Any) -> Any:
-    """Spread every bit over all 64: the murmur finaliser with secret odd multipliers, a bijection."""
-    value = (value ^ (value >> np.uint64(32))) * secrets.first
-    value = (value ^ (value >> np.uint64(29))) * secrets.second
-    return value ^ (value >> np.uint64(32))
-
-
 @jit_helper
 def scramble(value: Any) -> Any:
     """MurmurHash3's 32-bit finaliser, which datasketch applies before its permutations; takes and gives uint64."""
@@ -107,13 +80,14 @@ def sketch_rows(data: UInt8, offsets: Int64, plan: Plan, columns: Columns, scrat
     """Sketch every text into ``columns``; returns the number of keys written."""
     written = 0
     for row in range(len(offsets) - 1):
-        count, masked = _tokenise(data[offsets[row] : offsets[row + 1]], plan, scratch)
+        text = data[offsets[row] : offsets[row + 1]]
+        count = tokenise(text, plan.fold, plan.secrets, scratch)
         columns.tokens[row] = count
         columns.digest[row] = _digest(scratch.tokens, count, plan.secrets)
-        columns.reasoning[row] = _asks_for_reasoning(scratch, count, plan)
+        columns.reasoning[row] = _asks_for_reasoning(text, scratch, count, plan)
         _sign(scratch, count, plan, columns.signature[row])
         _fold_bands(columns.signature[row], count, plan, columns.bands[row])
-        keys = columns.keys[written:]
+        keys, masked = columns.keys[written:], mask_numbers(count, plan.secrets, scratch)
         if masked >= plan.template_words:
             written += _template_keys(scratch, masked, plan, keys)
         elif count > 0:
@@ -121,85 +95,6 @@ def sketch_rows(data: UInt8, offsets: Int64, plan: Plan, columns: Columns, scrat
             written += 1
         columns.key_offsets[row + 1] = written
     return written
-
-
-@jit_helper
-def fold_above(code: Any) -> Any:
-    """``alphabet.fold`` of code points above its table."""
-    if code < 0x40000:
-        return np.uint32(code) | np.uint32(SINGLE)
-    return np.uint32(IGNORED) if 0xE0000 <= code <= 0xE0FFF else np.uint32(SEPARATOR)
-
-
-@jit
-def _character(text: UInt8, at: int, fold: UInt32) -> tuple[Any, int]:
-    """The folded character at ``at`` and its bytes. What is not UTF-8 separates, one byte at a time."""
-    lead = np.int64(text[at])
-    if lead < 0x80:
-        return fold[lead], 1
-    width = 2 if lead < 0xE0 else (3 if lead < 0xF0 else 4)
-    if lead < 0xC2 or lead > 0xF4 or at + width > len(text):
-        return np.uint32(SEPARATOR), 1
-    code = lead & (0x7F >> width)
-    for index in range(1, width):
-        byte = np.int64(text[at + index])
-        if byte & 0xC0 != 0x80:
-            return np.uint32(SEPARATOR), 1
-        code = (code << 6) | (byte & 0x3F)
-    return (fold[code] if code < TABLE_SIZE else fold_above(code)), width
-
-
-@jit
-def _hash_token(text: UInt8, at: int, char: Any, width: int, fold: UInt32, secrets: Secrets) -> tuple[Any, bool, int]:
-    """Hash the token that begins with ``char`` at ``at``: its hash, whether it has a digit, and where it ends.
-
-    Characters are packed eight bytes to a word, and each word is mixed into the hash: a character below 128 is one
-    byte, any other is three with their top bits set, so that no two tokens pack alike.
-    """
-    state, word, size, digit = secrets.token, np.uint64(0), 0, False
-    alone = char >= SINGLE
-    while True:
-        at += width
-        if char != IGNORED:
-            digit |= char <= 57  # "9": the digits are the lowest characters of words
-            code = np.uint64(char & _FOLDED)
-            shift = np.uint64(0 if char < 0x80 else 14)
-            mark = np.uint64(0 if char < 0x80 else 0x80)
-            while True:
-                word = (word << np.uint64(8)) | ((code >> shift) & np.uint64(0x7F)) | mark
-                size += 1
-                if size == 8:
-                    state, word, size = mix(state ^ word, secrets), np.uint64(0), 0
-                if shift == 0:
-                    break
-                shift -= np.uint64(7)
-        if alone or at >= len(text):
-            break
-        char, width = _character(text, at, fold)
-        if char == SEPARATOR or char >= SINGLE:
-            break
-    return (mix(state ^ word, secrets) if size else state), digit, at
-
-
-@jit
-def _tokenise(text: UInt8, plan: Plan, scratch: Scratch) -> tuple[int, int]:
-    """Hash the tokens of one text: how many there are, and how many once every run of numbers is one."""
-    count, masked, at, numeric = 0, 0, 0, False
-    while at < len(text):
-        char, width = _character(text, at, plan.fold)
-        if char <= IGNORED:
-            at += width
-            continue
-        tagged = at > 0 and (text[at - 1] == 60 or (at > 1 and text[at - 1] == 47 and text[at - 2] == 60))  # "<", "</"
-        token, digit, at = _hash_token(text, at, char, width, plan.fold, plan.secrets)
-        scratch.tokens[count] = token
-        scratch.tagged[count] = tagged
-        count += 1
-        if not (digit and numeric):
-            scratch.masked[masked] = plan.secrets.number if digit else token
-            masked += 1
-        numeric = digit
-    return count, masked
 
 
 @jit
@@ -275,10 +170,11 @@ def _template_keys(scratch: Scratch, masked: int, plan: Plan, keys: UInt64) -> i
     _roll(scratch.masked, number, plan.template_words, plan.secrets.template, shingles)
     keys[: plan.template_keys + EDGE_KEYS] = _LAST
     smallest = keys[: plan.template_keys]
+    for index in range(number):  # a loop of its own, because it vectorises where the next cannot
+        shingles[index] = max(mix(shingles[index], plan.secrets), np.uint64(1))
     for index in range(number):
-        value = max(mix(shingles[index], plan.secrets), np.uint64(1))
-        if value < smallest[plan.template_keys - 1]:
-            _insert(smallest, value)
+        if shingles[index] < smallest[plan.template_keys - 1]:
+            _insert(smallest, shingles[index])
     if plan.edge_words and masked >= plan.edge_words:
         _insert_edges(scratch, masked, plan, keys[: plan.template_keys + EDGE_KEYS])
     written = 0
@@ -291,12 +187,15 @@ def _template_keys(scratch: Scratch, masked: int, plan: Plan, keys: UInt64) -> i
 def _insert(ascending: UInt64, value: Any) -> None:
     """Put ``value`` in its place unless it is there; the greatest falls out."""
     place = len(ascending) - 1
+    fallen = ascending[place]
     while place > 0 and ascending[place - 1] > value:
+        ascending[place] = ascending[place - 1]
         place -= 1
-    if place > 0 and ascending[place - 1] == value:
-        return
-    for index in range(len(ascending) - 1, place, -1):
-        ascending[index] = ascending[index - 1]
+    if place > 0 and ascending[place - 1] == value:  # rare: looked for after the move, which is then undone
+        while place < len(ascending) - 1:
+            ascending[place] = ascending[place + 1]
+            place += 1
+        value = fallen
     ascending[place] = value
 
 
@@ -321,27 +220,31 @@ def _insert_edges(scratch: Scratch, masked: int, plan: Plan, keys: UInt64) -> No
 
 
 @jit
-def _asks_for_reasoning(scratch: Scratch, count: int, plan: Plan) -> bool:
+def _asks_for_reasoning(text: UInt8, scratch: Scratch, count: int, plan: Plan) -> bool:
     """Whether any phrase of the table occurs among the tokens."""
     for at in range(count):
-        token = scratch.tokens[at]
-        bits = plan.phrase_filter[token >> np.uint64(58)]
-        if (bits >> ((token >> np.uint64(52)) & np.uint64(63))) & np.uint64(1) and _begins(scratch, at, count, plan):
-            return True
+        bucket = np.int64(scratch.tokens[at] >> np.uint64(64 - BUCKET_BITS))
+        for phrase in range(plan.phrase_buckets[bucket], plan.phrase_buckets[bucket + 1]):
+            words = plan.phrase_tokens[plan.phrase_offsets[phrase] : plan.phrase_offsets[phrase + 1]]
+            if not _begins_with(scratch.tokens[at:count], words):
+                continue
+            if not plan.phrase_tagged[phrase] or _is_tagged(text, scratch.starts[at]):
+                return True
     return False
 
 
 @jit
-def _begins(scratch: Scratch, at: int, count: int, plan: Plan) -> bool:
-    """Whether a phrase of the table begins at token ``at``."""
-    for phrase in range(len(plan.phrase_tagged)):
-        first = plan.phrase_offsets[phrase]
-        size = plan.phrase_offsets[phrase + 1] - first
-        if at + size > count or plan.phrase_tagged[phrase] > scratch.tagged[at]:
-            continue
-        equal = 0
-        while equal < size and plan.phrase_tokens[first + equal] == scratch.tokens[at + equal]:
-            equal += 1
-        if equal == size:
-            return True
-    return False
+def _begins_with(tokens: UInt64, words: UInt64) -> bool:
+    """Whether ``tokens`` begins with ``words``."""
+    equal = 0
+    while equal < min(len(words), len(tokens)) and tokens[equal] == words[equal]:
+        equal += 1
+    return equal == len(words)
+
+
+@jit
+def _is_tagged(text: UInt8, at: int) -> bool:
+    """Whether "<" or "</" stands right before ``at``."""
+    if at > 0 and text[at - 1] == 60:
+        return True
+    return at > 1 and text[at - 1] == 47 and text[at - 2] == 60

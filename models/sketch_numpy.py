@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from models.alphabet import IGNORED, SINGLE, TABLE_SIZE, fold
-from models.sketch_kernel import EDGES, Columns, Int64, Plan, Secrets, UInt8, UInt32, UInt64, mix, scramble
+from models.sketch_kernel import EDGES, Columns, Plan, scramble
+from models.sketch_tokens import LOWER, Int64, Secrets, UInt8, UInt32, UInt64, mix
 
 Bool = npt.NDArray[np.bool_]
 
@@ -42,7 +43,7 @@ def sketch_rows_numpy(data: UInt8, offsets: Int64, plan: Plan, columns: Columns)
 
 
 def tokenise(data: UInt8, offsets: Int64, table: UInt32, secrets: Secrets) -> Tokens:
-    """Hash the tokens of every text; the rules are those of the kernel's ``_hash_token``."""
+    """Hash the tokens of every text; the rules are those of ``sketch_tokens``."""
     count = len(offsets) - 1
     rows, places, chars = _characters(data, offsets, table)
     seen = chars != IGNORED
@@ -100,19 +101,19 @@ def _tagged(data: UInt8, places: Int64, starts: Int64) -> Bool:
 def _hash_tokens(chars: UInt32, first: Int64, secrets: Secrets) -> UInt64:
     """Hash the runs of characters that begin at ``first``."""
     wide = chars >= 0x80
+    chars = np.where(wide, chars, chars | np.uint32(LOWER))
     sizes = np.where(wide, 3, 1)
     ends = np.cumsum(sizes)
     spread = np.repeat(chars.astype(np.uint64), sizes)
     place = np.arange(len(spread)) - np.repeat(ends - sizes, sizes)
-    shift = np.where(np.repeat(wide, sizes), 14 - 7 * place, 0).astype(np.uint64)
+    shift = np.where(np.repeat(wide, sizes), 7 * place, 0).astype(np.uint64)
     packed = (spread >> shift) & np.uint64(0x7F) | np.where(np.repeat(wide, sizes), 0x80, 0).astype(np.uint64)
     begins = (ends - sizes)[first]  # of the tokens, in packed bytes
     lengths = np.diff(np.append(begins, len(packed)))
     within = np.arange(len(packed)) - np.repeat(begins, lengths)
-    packed <<= (8 * (7 - within % 8)).astype(np.uint64)
+    packed <<= (8 * (within % 8)).astype(np.uint64)
     word_begins = np.flatnonzero(within % 8 == 0)
     words = np.add.reduceat(packed, word_begins)
-    words >>= (8 * (8 - np.diff(np.append(word_begins, len(packed))))).astype(np.uint64)
     word_counts = (lengths + 7) // 8
     word_first = np.cumsum(word_counts) - word_counts
     state = np.full(len(first), secrets.token, np.uint64)

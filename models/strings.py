@@ -46,6 +46,13 @@ class Strings:
         np.cumsum(np.fromiter(map(len, parts), np.int64, len(parts)), out=offsets[1:])
         return cls(np.frombuffer(b"".join(parts), np.uint8), offsets)
 
+    @classmethod
+    def concat(cls, columns: Sequence[Strings]) -> Strings:
+        """All texts of ``columns``, in order."""
+        offsets = np.zeros(sum(len(column) for column in columns) + 1, np.int64)
+        np.cumsum(np.concatenate([column.lengths for column in columns]), out=offsets[1:])
+        return cls(np.concatenate([column.data[column.offsets[0] : column.offsets[-1]] for column in columns]), offsets)
+
     def __len__(self) -> int:
         return len(self.offsets) - 1
 

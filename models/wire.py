@@ -45,9 +45,7 @@ def unpack(data: bytes, kind: str, version: int) -> tuple[dict[str, Any], dict[s
         raise WireError(f"{kind} message is corrupt: checksum differs")
     header = msgspec.msgpack.decode(body[:header_size])
     if header["kind"] != kind or header["version"] != version:
-        raise WireError(
-            f"expected {kind} version {version}, found {header['kind']} version {header['version']}"
-        )
+        raise WireError(f"expected {kind} version {version}, found {header['kind']} version {header['version']}")
     arrays: dict[str, npt.NDArray[Any]] = {}
     at = header_size
     for name, dtype, shape in header["arrays"]:

@@ -1,0 +1,276 @@
+"""Announcements: from verdicts to the alerts and signals that leave the system.
+
+What lives here: what is said when (open, update, resolved), and to which accounts a signal goes. What does not: whether a
+cluster is a campaign (``verdict``). One alert a campaign, with updates only when it has grown by half, become more
+severe, or six hours have passed with new members.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from models.alert import Alert, Attribute, Mode, Signal, Status, Template
+from models.hashing import KeyedHash
+from models.identity import Campaign
+from models.network import network_text
+from models.verdict import Reason, action_of, named, severity_of
+
+if TYPE_CHECKING:
+    from models.campaigns import Campaigns, Evaluation, Judged
+
+RULE = "campaign"
+RULE_VERSION = "1"
+ATLAS = ["AML.T0024.002", "AML.T0008.005", "AML.T0021"]
+RUNBOOK = "docs/runbook.md#campaign"
+MEMBERS_SAMPLE = 20
+TEMPLATES_SHOWN = 10
+ATTRIBUTES_SHOWN = 5
+GROWN = 1.5
+UPDATE_MS = 6 * 3_600_000
+COOL_DOWN_MS = 24 * 3_600_000
+SIGNAL_MS = 6 * 3_600_000
+"""A signal ends by itself; it is renewed past its half while its account still takes part."""
+SEVERITIES = ("info", "low", "medium", "high", "critical")
+
+
+@dataclass(slots=True)
+class Decisions:
+    """What one step decided, in order; a signal of None clears what the account was told."""
+
+    alerts: list[Alert] = field(default_factory=list)
+    signals: list[tuple[str, Signal | None]] = field(default_factory=list)
+
+    def extend(self, other: Decisions) -> None:
+        """Append everything of ``other``."""
+        self.alerts.extend(other.alerts)
+        self.signals.extend(other.signals)
+
+
+class Announcer:
+    """Writes alerts and signals; ids are keyed hashes of what they speak of, so repeats collapse."""
+
+    def __init__(self, keyed_hash: KeyedHash, *, tenant: str = "default", mode: Mode = "enforce") -> None:
+        self._hash = keyed_hash.derive(b"alert")
+        self._tenant = tenant
+        self._mode = mode
+
+    def announce(self, evaluation: Evaluation, state: Campaigns, decisions: Decisions) -> None:
+        """Turn one evaluation into alerts and signals, and note in ``state.memory`` what was said."""
+        live = set()
+        for judged in evaluation.judged:
+            if judged.reason not in (Reason.CAMPAIGN, Reason.HELD) or self._mode == "off":
+                continue
+            campaign = judged.campaign or self._new(evaluation, judged, state)
+            live.add(campaign.cluster_id)
+            self._continue(evaluation, judged, campaign, state, decisions)
+        for campaign in list(state.memory.campaigns.values()):
+            quiet = evaluation.now_ms - campaign.last_seen_ms
+            if campaign.open and campaign.cluster_id not in live and quiet >= COOL_DOWN_MS:
+                self._resolve(evaluation.now_ms, campaign, state, decisions)
+
+    def _new(self, evaluation: Evaluation, judged: Judged, state: Campaigns) -> Campaign:
+        rows = evaluation.rows[judged.candidate.rows]
+        oldest = rows[np.lexsort((rows["key"], rows["ts"]))[0]]
+        cluster_id = "c-" + self._hash.digest(int(oldest["key"]), "cluster")
+        while cluster_id in state.memory.campaigns:
+            cluster_id = "c-" + self._hash.digest(self._hash.text(f"{cluster_id} {evaluation.now_ms}"), "cluster")
+        first_seen = int(rows["ts"].min())
+        campaign = Campaign(cluster_id, evaluation.now_ms, first_seen, evaluation.now_ms, open=False)
+        campaign.members, campaign.keys = {}, {}
+        state.memory.campaigns[cluster_id] = campaign
+        return campaign
+
+    def _continue(
+        self, evaluation: Evaluation, judged: Judged, campaign: Campaign, state: Campaigns, decisions: Decisions
+    ) -> None:
+        """Say what is new about a campaign that goes on."""
+        now = evaluation.now_ms
+        candidate = judged.candidate
+        chosen = named(candidate)
+        accounts = candidate.account[chosen]
+        keys, _ = state.template_keys(evaluation.rows, candidate)
+        campaign.keys.update((int(key), now) for key in keys)
+        campaign.last_seen_ms = int(evaluation.rows["ts"][candidate.rows].max())
+        status: Status | None = None
+        if not campaign.open:
+            status, campaign.open = "open", True
+            campaign.episode += 1
+            campaign.updates = 0
+            campaign.requests_before = len(candidate.rows)
+        alert_id = self._alert_id(campaign)
+        fresh = sum(int(account) not in campaign.members for account in accounts)
+        self._signal(judged, campaign, state, decisions, (accounts, candidate.share[chosen], now, alert_id))
+        severity = severity_of(len(campaign.members), judged.score)
+        louder = campaign.said_severity and SEVERITIES.index(severity) > SEVERITIES.index(campaign.said_severity)
+        grown = len(campaign.members) >= GROWN * max(campaign.said_accounts, 1)
+        aged = now - campaign.said_ms >= UPDATE_MS and fresh > 0
+        if status is None and (grown or louder or aged):
+            status = "update"
+            campaign.updates += 1
+        if status is not None:
+            campaign.said_accounts, campaign.said_severity, campaign.said_ms = len(campaign.members), severity, now
+            decisions.alerts.append(self._alert(evaluation, judged, campaign, state, (status, accounts)))
+
+    def _alert_id(self, campaign: Campaign) -> str:
+        """One id for one statement: the campaign, its episode and how often it was updated."""
+        text = f"{RULE} {campaign.cluster_id} {campaign.episode}"
+        return "a-" + self._hash.digest(self._hash.text(text), "alert")
+
+    def _signal(
+        self,
+        judged: Judged,
+        campaign: Campaign,
+        state: Campaigns,
+        decisions: Decisions,
+        told: tuple[npt.NDArray[np.uint64], npt.NDArray[np.float64], int, str],
+    ) -> None:
+        """Give every named account a signal, or renew one that is half over."""
+        accounts, shares, now, alert_id = told
+        due = [
+            at for at, account in enumerate(accounts) if campaign.members.get(int(account), 0) < now + SIGNAL_MS // 2
+        ]
+        ids = state.directory.account_ids(accounts[due])
+        for at, account_id in zip(due, ids, strict=True):
+            action, multiplier = action_of(judged.score, float(shares[at]))
+            campaign.members[int(accounts[at])] = now + SIGNAL_MS
+            signal = Signal(
+                account_id=account_id,
+                cluster_id=campaign.cluster_id,
+                action=action,
+                multiplier=multiplier,
+                score=round(judged.score, 3),
+                rule=RULE,
+                alert_id=alert_id,
+                mode=self._mode,
+                ts=now,
+                expires=now + SIGNAL_MS,
+                seq=now,
+            )
+            decisions.signals.append((account_id, signal))
+
+    def _alert(
+        self,
+        evaluation: Evaluation,
+        judged: Judged,
+        campaign: Campaign,
+        state: Campaigns,
+        said: tuple[Status, npt.NDArray[np.uint64]],
+    ) -> Alert:
+        status, accounts = said
+        candidate = judged.candidate
+        sample = state.directory.account_ids(np.sort(accounts)[:MEMBERS_SAMPLE])
+        requests = int(candidate.covered.sum())
+        severity = severity_of(len(campaign.members), judged.score)
+        return Alert(
+            alert_id=self._alert_id(campaign) if status != "update" else f"{self._alert_id(campaign)}.{campaign.updates}",
+            dedup_key=f"distilwatch:{self._tenant}:{RULE}:{campaign.cluster_id}:{campaign.episode}",
+            status=status,
+            severity=severity,
+            mode=self._mode,
+            rule=RULE,
+            rule_version=RULE_VERSION,
+            cluster_id=campaign.cluster_id,
+            ts=evaluation.now_ms,
+            first_seen=campaign.first_seen_ms,
+            last_seen=campaign.last_seen_ms,
+            score=round(judged.score, 3),
+            accounts=len(campaign.members),
+            requests=requests,
+            window="24h",
+            members_sample=sample,
+            evidence=[item for item in judged.evidence if item.weight >= 0],
+            counter_evidence=[item for item in judged.evidence if item.weight < 0],
+            templates=self._templates(evaluation, judged, state),
+            attributes=_attributes(self._hash, judged, state),
+            atlas=ATLAS,
+            summary=_summary(campaign, judged, requests),
+            runbook_url=RUNBOOK,
+        )
+
+    def _templates(self, evaluation: Evaluation, judged: Judged, state: Campaigns) -> list[Template]:
+        """The most used templates as keyed digests."""
+        candidate, templates = judged.candidate, evaluation.templates
+        rows = evaluation.rows[candidate.rows]
+        of_row = templates.of_row[candidate.rows]
+        shown = candidate.templates[np.argsort(-templates.requests[candidate.templates], kind="stable")]
+        found = []
+        for number in shown[:TEMPLATES_SHOWN]:
+            mine = rows[of_row == number]
+            held = np.arange(mine["keys"].shape[1]) < mine["width"][:, None]
+            numbers, uses = np.unique(mine["keys"][held], return_counts=True)
+            keys = state.covered.keys.records["key"][numbers]
+            best = keys[np.lexsort((keys, -uses))][:4]
+            tokens = int(mine["tokens"].mean())
+            found.append(
+                Template(
+                    digests=[self._hash.digest(int(key), "template") for key in best],
+                    length=tokens,
+                    skeleton=f"{len(keys)} shared five-word runs in prompts of about {tokens} words",
+                    accounts=len(np.unique(mine["account"])),
+                    requests=len(mine),
+                    first_seen=int(mine["ts"].min()),
+                )
+            )
+        return found
+
+    def _resolve(self, now_ms: int, campaign: Campaign, state: Campaigns, decisions: Decisions) -> None:
+        """Close an episode that has been quiet for the cool-down, and clear its accounts."""
+        campaign.open = False
+        alert = Alert(
+            alert_id=f"{self._alert_id(campaign)}.resolved",
+            dedup_key=f"distilwatch:{self._tenant}:{RULE}:{campaign.cluster_id}:{campaign.episode}",
+            status="resolved",
+            severity="info",
+            mode=self._mode,
+            rule=RULE,
+            rule_version=RULE_VERSION,
+            cluster_id=campaign.cluster_id,
+            ts=now_ms,
+            first_seen=campaign.first_seen_ms,
+            last_seen=campaign.last_seen_ms,
+            score=0.0,
+            accounts=len(campaign.members),
+            requests=0,
+            window="24h",
+            members_sample=[],
+            evidence=[],
+            counter_evidence=[],
+            templates=[],
+            attributes=[],
+            atlas=ATLAS,
+            summary=f"Campaign {campaign.cluster_id} has been quiet for 24 hours; its {len(campaign.members):,} accounts are cleared.",
+            runbook_url=RUNBOOK,
+        )
+        decisions.alerts.append(alert)
+        accounts = np.array(sorted(campaign.members), np.uint64)
+        decisions.signals.extend((account_id, None) for account_id in state.directory.account_ids(accounts))
+        campaign.members = {}
+
+
+def _summary(campaign: Campaign, judged: Judged, requests: int) -> str:
+    """The first sentence the person on call reads."""
+    features = judged.features
+    templates = f"{features.templates} shared template{'s' if features.templates != 1 else ''}"
+    return (
+        f"{len(campaign.members):,} accounts work together through {templates}: {requests:,} requests in 24 hours, "
+        f"{campaign.requests_before:,} before the first alert."
+    )
+
+
+def _attributes(keyed: KeyedHash, judged: Judged, state: Campaigns) -> list[Attribute]:
+    """What several core accounts have in common, the most shared first."""
+    known = state.directory.rows(judged.candidate.account[judged.candidate.core])
+    profiles: Any = state.directory.profiles.records[known[known >= 0]]
+    found = []
+    for kind in ("payment", "network", "client", "email_domain"):
+        values, counts = np.unique(profiles[kind][profiles[kind] != 0], return_counts=True)
+        order = np.lexsort((values, -counts))[:ATTRIBUTES_SHOWN]
+        for value, count in zip(values[order], counts[order], strict=True):
+            if count >= 3:
+                text = network_text(int(value)) if kind == "network" else keyed.digest(int(value), kind)
+                found.append(Attribute(kind, text, int(count)))
+    return found

@@ -1,0 +1,235 @@
+"""Campaigns, the third operator: uses of hot keys in, alerts and signals out.
+
+What lives here: when to evaluate, the order of the steps of one evaluation, and expiry. What does not: each step
+(``templates``, ``clusters``, ``features``, ``evidence``, ``verdict``, ``identity``, ``announce``). Evaluations happen
+at slice ends that depend on the rows alone, so arrival order, batches and speed change no verdict.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from models.admission import SLICE_MS, UNSET
+from models.alert import Evidence
+from models.announce import Announcer, Decisions
+from models.clusters import Candidate, find_candidates
+from models.covered import CoveredEvents
+from models.directory import Directory
+from models.evidence import weigh
+from models.features import Features, measure
+from models.identity import Campaign, Memory
+from models.pending import Pending
+from models.sighting import PROFILE, SIGHTING, SightingBatch
+from models.strings import Strings
+from models.templates import Templates, find_templates
+from models.verdict import Reason, Thresholds, judge
+from models.wire import pack, unpack
+
+ROWS_MIN = 64
+GROWTH = 0.10
+"""Evaluate once this part of the covered requests is new; with the time below, some 60 evaluations a day."""
+PERIOD_MS = 900_000
+QUIET_PERIOD_MS = 3_600_000
+ACCOUNTS_MIN = 12
+
+
+@dataclass(slots=True)
+class Judged:
+    """One cluster at one evaluation, for announcements and for study."""
+
+    candidate: Candidate
+    features: Features
+    evidence: list[Evidence]
+    reason: Reason
+    campaign: Campaign | None = None
+
+    @property
+    def score(self) -> float:
+        """The sum of the weights, in points."""
+        return float(sum(item.weight for item in self.evidence))
+
+
+@dataclass(slots=True)
+class Evaluation:
+    """Everything one evaluation looked at."""
+
+    now_ms: int
+    rows: npt.NDArray[Any]
+    templates: Templates
+    judged: list[Judged] = field(default_factory=list)
+
+
+class Campaigns:
+    """Clusters over the whole fleet. Pure; one instance sees all hubs."""
+
+    def __init__(self, announcer: Announcer, thresholds: Thresholds | None = None) -> None:
+        self.announcer = announcer
+        self.thresholds = thresholds or Thresholds()
+        self.pending = Pending()
+        self.covered = CoveredEvents()
+        self.directory = Directory()
+        self.memory = Memory()
+        self.watermark_ms = UNSET
+        self.evaluations = 0
+        self.latest: Evaluation | None = None
+        self._profiles: list[tuple[npt.NDArray[Any], Strings]] = []
+        self._rows_since = 0
+        self._evaluated_ms = UNSET
+        self._needed = ROWS_MIN
+
+    def process(self, hubs: SightingBatch) -> None:
+        """Take uses of hot keys, in any order."""
+        self.pending.add(hubs)
+
+    def learn(self, profiles: npt.NDArray[Any], ids: Strings) -> None:
+        """Take profiles of accounts, in any order."""
+        if len(profiles):
+            self._profiles.append((profiles, ids))
+
+    def advance(self, watermark_ms: int) -> Decisions:
+        """Fold what is complete before ``watermark_ms`` and evaluate where it is due."""
+        decisions = Decisions()
+        if watermark_ms <= self.watermark_ms:
+            return decisions
+        self.watermark_ms = watermark_ms
+        due = self.pending.release(watermark_ms)
+        first = 0
+        while True:
+            moment, end = self._next_evaluation(due, first)
+            if moment > watermark_ms:
+                break
+            self._take(due, first, end)
+            first = end
+            self._evaluate(moment, decisions)
+        self._take(due, first, len(due))
+        return decisions
+
+    def finish(self) -> Decisions:
+        """Nothing follows for now: evaluate what has come since the last evaluation."""
+        decisions = Decisions()
+        if self._rows_since:
+            self._evaluate(max(self.watermark_ms, self._evaluated_ms), decisions)
+        return decisions
+
+    def _take(self, due: SightingBatch, first: int, end: int) -> None:
+        if end > first:
+            part = due if (first, end) == (0, len(due)) else due.take(np.arange(first, end))
+            self.covered.add(part)
+            self._rows_since += end - first
+
+    def _next_evaluation(self, due: SightingBatch, first: int) -> tuple[int, int]:
+        """When the next evaluation is due and how many rows of ``due`` count before it."""
+        at = due.rows["at"]
+        waiting = first < len(due)
+        idle = not self._rows_since and not len(self.covered) and not self._any_open()
+        if self._evaluated_ms == UNSET or (idle and waiting and at[first] > self._evaluated_ms + QUIET_PERIOD_MS):
+            if not waiting:
+                return 1 << 62, first
+            self._evaluated_ms = int(at[first]) // SLICE_MS * SLICE_MS
+        if idle and not waiting:
+            return 1 << 62, first
+        needed = max(self._needed - self._rows_since, 1)
+        by_rows = 1 << 62
+        if first + needed <= len(due):
+            by_rows = (int(at[first + needed - 1]) // SLICE_MS + 1) * SLICE_MS
+        soon = self._evaluated_ms + PERIOD_MS
+        fed = self._rows_since > 0 or (waiting and at[first] < soon)
+        moment = min(by_rows, soon if fed else self._evaluated_ms + QUIET_PERIOD_MS)
+        return moment, int(np.searchsorted(at, moment, side="left"))
+
+    def _any_open(self) -> bool:
+        return any(campaign.open for campaign in self.memory.campaigns.values())
+
+    def _evaluate(self, now_ms: int, decisions: Decisions) -> None:
+        """One evaluation: templates, clusters, verdicts, announcements."""
+        self._evaluated_ms, self._rows_since = now_ms, 0
+        self._learn_until(now_ms)
+        self.covered.expire(now_ms)
+        self._needed = max(ROWS_MIN, int(GROWTH * len(self.covered)))
+        if not len(self.covered) and not self._any_open():
+            return
+        self.evaluations += 1
+        rows = self.covered.events.rows
+        templates = find_templates(rows, len(self.covered.keys))
+        self.latest = Evaluation(now_ms, rows, templates)
+        candidates = [
+            candidate
+            for candidate in find_candidates(rows, templates, len(self.directory))
+            if int(candidate.core.sum()) >= ACCOUNTS_MIN
+        ]
+        described = [self._describe(rows, templates, candidate) for candidate in candidates]
+        for candidate, campaign in zip(candidates, self.memory.match(described), strict=True):
+            features = measure(rows, templates, candidate, self.directory, now_ms)
+            evidence = weigh(features)
+            is_open = campaign is not None and campaign.open
+            reason = judge(features, evidence, self.thresholds, is_open=is_open)
+            self.latest.judged.append(Judged(candidate, features, evidence, reason, campaign))
+        self.announcer.announce(self.latest, self, decisions)
+        self.memory.forget(now_ms)
+
+    def _describe(
+        self, rows: npt.NDArray[Any], templates: Templates, candidate: Candidate
+    ) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
+        """What identity needs of a cluster: its core accounts, its template keys and how often each was used."""
+        keys = self.template_keys(rows, candidate)
+        return candidate.account[candidate.core], keys[0], keys[1]
+
+    def template_keys(
+        self, rows: npt.NDArray[Any], candidate: Candidate
+    ) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
+        """The keys of the cluster's covered requests with their number of uses."""
+        picked = rows[candidate.rows]
+        held = np.arange(picked["keys"].shape[1]) < picked["width"][:, None]
+        numbers, uses = np.unique(picked["keys"][held], return_counts=True)
+        return self.covered.keys.records["key"][numbers], uses
+
+    def _learn_until(self, now_ms: int) -> None:
+        """Add the profiles of accounts first seen before ``now_ms``, in canonical order."""
+        if not self._profiles:
+            return
+        rows = np.concatenate([rows for rows, _ in self._profiles])
+        ids = Strings.concat([ids for _, ids in self._profiles])
+        due = rows["ts"] < now_ms
+        picked = np.flatnonzero(due)
+        picked = picked[np.lexsort((rows["key"][picked], rows["ts"][picked]))]
+        self.directory.add(rows[picked], ids.take(picked))
+        rest = np.flatnonzero(~due)
+        self._profiles = [(rows[rest], ids.take(rest))] if len(rest) else []
+
+    def snapshot(self) -> bytes:
+        """The whole state."""
+        waiting = self.pending.all()
+        meta, arrays = self.directory.snapshot()
+        unlearnt = np.concatenate([rows for rows, _ in self._profiles] or [np.zeros(0, PROFILE)])
+        ids = Strings.concat([ids for _, ids in self._profiles] or [Strings.of([])])
+        arrays |= {
+            "events": self.covered.events.rows.view(np.uint8),
+            "keys": self.covered.keys.rows.view(np.uint8),
+            "pending_rows": waiting.rows.view(np.uint8),
+            "pending_keys": waiting.keys,
+            "pending_offsets": waiting.offsets,
+            "unlearnt": unlearnt.view(np.uint8),
+            "unlearnt_data": ids.data,
+            "unlearnt_offsets": ids.offsets,
+        }
+        own = {"watermark": self.watermark_ms, "since": self._rows_since, "evaluated": self._evaluated_ms, "needed": self._needed}
+        return pack("campaigns", 1, {**meta, **own, "memory": self.memory.snapshot()}, arrays)
+
+    def restore(self, data: bytes) -> None:
+        """Take over a snapshot; raises WireError where it cannot be read."""
+        meta, arrays = unpack(data, "campaigns", 1)
+        self.directory.restore(meta, arrays)
+        self.covered.events.load(arrays["events"].view(self.covered.events.records.dtype))
+        self.covered.keys.load(arrays["keys"].view(self.covered.keys.records.dtype))
+        rows = arrays["pending_rows"].view(SIGHTING)
+        self.pending.load(SightingBatch(rows, arrays["pending_keys"], arrays["pending_offsets"]))
+        unlearnt = arrays["unlearnt"].view(PROFILE)
+        ids = Strings(arrays["unlearnt_data"], arrays["unlearnt_offsets"])
+        self._profiles = [(unlearnt, ids)] if len(unlearnt) else []
+        self.watermark_ms, self._evaluated_ms = meta["watermark"], meta["evaluated"]
+        self._rows_since, self._needed = meta["since"], meta["needed"]
+        self.memory.restore(meta["memory"])

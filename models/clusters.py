@@ -1,0 +1,197 @@
+"""Clusters: accounts that commit to templates, and templates held together by the accounts that share them.
+
+What lives here: who is committed, and which templates belong together. What does not: whether a cluster is a campaign
+(``features``, ``evidence``, ``verdict``) and which cluster it was yesterday (``identity``).
+
+A template *overlaps* when most of its customers also use other gated templates: that is how a pool of accounts works
+through a list of templates, and not how strangers meet in one. Two overlapping templates are joined when they share more
+accounts than chance would give; others only when they share a solid part of the smaller one's accounts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from models.compiled import jit
+from models.templates import Templates, distinct
+
+PROMPTS_MIN = 2  # one shared prompt is an accident, and 137 false accounts in the laboratory
+SHARE_MIN = 0.15
+SHARED_ACCOUNTS_MIN = 2
+SHARED_PART_MIN = 0.10  # of the smaller template's committed accounts, where either template does not overlap
+OVERLAP_MIN = 0.5
+SURPRISE_MIN = 12.0
+"""Natural logarithm of how much more likely chance sharing is than what was seen: 12 is about 6e-6."""
+TEMPLATES_PER_ACCOUNT_MAX = 64
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(slots=True)
+class Committed:
+    """Accounts with repeated covered requests under gated templates; all arrays share one order, by account hash."""
+
+    account: npt.NDArray[np.uint64]
+    customer: npt.NDArray[np.uint64]
+    covered: Ints  # covered requests in the window
+    prompts: Ints  # distinct among them
+    share: Floats  # of the account's own requests
+    last: Ints  # row of its newest covered request
+    rows: Ints  # covered rows, grouped by account
+    starts: Ints  # of each account's group in ``rows``, one more than accounts
+
+
+def find_committed(rows: npt.NDArray[Any], templates: Templates) -> Committed:
+    """Every account that touched a gated template; ``commits`` says which of them are committed."""
+    gated = np.zeros(len(rows), np.bool_)
+    inside = templates.of_row >= 0
+    gated[inside] = templates.gated[templates.of_row[inside]]
+    picked = np.flatnonzero(gated)
+    order = picked[np.lexsort((rows["key"][picked], rows["ts"][picked], rows["account"][picked]))]
+    account = rows["account"][order]
+    first = np.ones(len(order), np.bool_)
+    first[1:] = account[1:] != account[:-1]
+    starts = np.append(np.flatnonzero(first), len(order))
+    covered = np.diff(starts)
+    group = np.repeat(np.arange(len(covered)), covered)
+    prompts = distinct(group, rows["prompt"][order], len(covered))[0]
+    last = order[starts[1:] - 1] if len(order) else order
+    share = covered / np.maximum(rows["requests_24h"][last], 1)
+    return Committed(
+        account[starts[:-1]], rows["customer"][last], covered, prompts, np.minimum(share, 1.0), last, order, starts
+    )
+
+
+def commits(committed: Committed) -> npt.NDArray[np.bool_]:
+    """Which accounts are committed: at least two distinct covered prompts, and not by chance among many others."""
+    return (committed.prompts >= PROMPTS_MIN) & (committed.share >= SHARE_MIN)
+
+
+@jit
+def _shared(
+    starts: npt.NDArray[np.int64], templates: npt.NDArray[np.int64], size: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Accounts per pair of templates, from each account's ascending list; pairs as low << 32 | high."""
+    keys = np.full(size, -1, np.int64)
+    counts = np.zeros(size, np.int64)
+    mask = size - 1
+    for account in range(starts.shape[0] - 1):
+        end = min(starts[account + 1], starts[account] + TEMPLATES_PER_ACCOUNT_MAX)
+        for first in range(starts[account], end):
+            for second in range(first + 1, end):
+                pair = (templates[first] << 32) | templates[second]
+                slot = (templates[first] * 40_503 + templates[second] * 2_654_435) & mask
+                while keys[slot] != -1 and keys[slot] != pair:
+                    slot = (slot + 1) & mask
+                keys[slot] = pair
+                counts[slot] += 1
+    filled = keys != -1
+    return keys[filled], counts[filled]
+
+
+def _joined(pairs: Ints, counts: Ints, sizes: Ints, overlap: Floats, active: int) -> npt.NDArray[np.bool_]:
+    """Which pairs of templates belong to one cluster."""
+    low, high = pairs >> 32, pairs & 0xFFFFFFFF
+    smaller = np.minimum(sizes[low], sizes[high])
+    solid = (counts >= SHARED_ACCOUNTS_MIN) & (counts >= SHARED_PART_MIN * smaller)
+    expected = np.maximum(sizes[low] * sizes[high] / max(active, 1), 1e-9)
+    surprise = counts * np.log(np.maximum(counts / expected, 1e-9)) - (counts - expected)
+    overlapping = np.minimum(overlap[low], overlap[high]) >= OVERLAP_MIN
+    pool = overlapping & (counts >= SHARED_ACCOUNTS_MIN) & (counts > expected) & (surprise >= SURPRISE_MIN)
+    joined: npt.NDArray[np.bool_] = solid | pool
+    return joined
+
+
+def join_templates(rows: npt.NDArray[Any], templates: Templates, committed: Committed, active: int) -> Ints:
+    """The cluster number of every template, -1 for those without committed accounts.
+
+    ``active`` is the number of accounts active in the window, against which chance sharing is judged.
+    """
+    count = len(templates.requests)
+    solid = commits(committed)
+    group = np.repeat(np.arange(len(committed.account)), np.diff(committed.starts))
+    inside = solid[group]
+    accounts, used = group[inside], templates.of_row[committed.rows[inside]]
+    per_account, pair_account, pair_template = distinct(accounts, used, len(committed.account))
+    sizes = np.bincount(pair_template, minlength=count)
+    many = np.bincount(pair_template, weights=per_account[pair_account] >= 2, minlength=count)
+    overlap = many / np.maximum(sizes, 1)
+    starts = np.append(0, np.cumsum(per_account))
+    widths = np.minimum(per_account, TEMPLATES_PER_ACCOUNT_MAX)
+    size = 16
+    while size < 2 * int((widths * (widths - 1) // 2).sum()):
+        size *= 2
+    pairs, counts = _shared(starts, pair_template, size)
+    keep = _joined(pairs, counts, sizes, overlap, active) if len(pairs) else np.zeros(0, np.bool_)
+    parent = np.arange(count)
+    for pair in np.sort(pairs[keep]):
+        one, other = _find(parent, int(pair >> 32)), _find(parent, int(pair & 0xFFFFFFFF))
+        parent[max(one, other)] = min(one, other)
+    roots = np.array([_find(parent, template) for template in range(count)], np.int64)
+    return np.where(sizes > 0, roots, -1)
+
+
+def _find(parent: npt.NDArray[np.int64], node: int) -> int:
+    while parent[node] != node:
+        parent[node] = parent[parent[node]]
+        node = int(parent[node])
+    return node
+
+
+@dataclass(slots=True)
+class Candidate:
+    """One cluster at one evaluation: its templates, the covered rows in them, and its committed accounts."""
+
+    templates: Ints
+    rows: Ints  # covered rows under its templates, grouped by account
+    starts: Ints
+    account: npt.NDArray[np.uint64]  # every account that touched it, ascending
+    covered: Ints  # of each, under these templates
+    share: Floats
+    last: Ints
+    committed: npt.NDArray[np.bool_]
+    core: npt.NDArray[np.bool_]
+
+
+CORE_SHARE = 0.5
+"""Core accounts give at least this part of the share that the cluster's 90th percentile gives."""
+
+
+def find_candidates(rows: npt.NDArray[Any], templates: Templates, active: int) -> list[Candidate]:
+    """All clusters with at least one committed account, the largest first."""
+    everyone = find_committed(rows, templates)
+    if not len(everyone.account):
+        return []
+    cluster = join_templates(rows, templates, everyone, active)
+    found = []
+    of_covered = cluster[templates.of_row[everyone.rows]]
+    for number in np.unique(cluster[cluster >= 0]):
+        candidate = _candidate(rows, everyone.rows[of_covered == number])
+        candidate.templates = np.flatnonzero(cluster == number)
+        if candidate.committed.any():
+            found.append(candidate)
+    found.sort(key=lambda candidate: (-int(candidate.committed.sum()), int(rows["key"][candidate.rows].min())))
+    return found
+
+
+def _candidate(rows: npt.NDArray[Any], picked: Ints) -> Candidate:
+    """The accounts of ``picked`` covered rows, which are grouped by account and in time order."""
+    account = rows["account"][picked]
+    first = np.ones(len(picked), np.bool_)
+    first[1:] = account[1:] != account[:-1]
+    starts = np.append(np.flatnonzero(first), len(picked))
+    covered = np.diff(starts)
+    group = np.repeat(np.arange(len(covered)), covered)
+    prompts = distinct(group, rows["prompt"][picked], len(covered))[0]
+    last = picked[starts[1:] - 1]
+    share = np.minimum(covered / np.maximum(rows["requests_24h"][last], 1), 1.0)
+    committed = (prompts >= PROMPTS_MIN) & (share >= SHARE_MIN)
+    bar = CORE_SHARE * float(np.quantile(share[committed], 0.9)) if committed.any() else 1.0
+    core = committed & (share >= bar)
+    empty = np.zeros(0, np.int64)
+    return Candidate(empty, picked, starts, account[starts[:-1]], covered, share, last, committed, core)

@@ -1,0 +1,136 @@
+"""The requests that hot keys pointed at, kept for a day: what templates and clusters are read from.
+
+What lives here: joining a request's keys as they turn hot one by one, and expiry. What does not: what the rows mean.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from models.compiled import jit
+from models.fanin_kernel import WINDOW_MS
+from models.sighting import SIGHTING, SightingBatch
+from models.table import Table, find, insert
+
+KEYS_MAX = 8  # of one request; the lowest are kept, which are the same ones in every use of a template
+_CARRIED = ("ts", "account", "customer", "prompt", "network", "model", "tokens", "requests_24h", "follow_ups_24h")
+_FLAGS = ("age_days", "flags", "hours_24h")
+
+COVERED = np.dtype(
+    [
+        ("key", "u8"),  # the event
+        *[(name, SIGHTING[name]) for name in _CARRIED + _FLAGS],
+        ("width", "i4"),
+        ("keys", "i4", (KEYS_MAX,)),  # rows of the key table
+    ],
+    align=True,
+)
+KEY = np.dtype([("key", "u8"), ("last_at", "i8"), ("first_at", "i8")], align=True)
+
+
+@jit
+def _copy(target: Any, row: Any) -> None:
+    target["key"] = row["event"]
+    target["ts"] = row["ts"]
+    target["account"] = row["account"]
+    target["customer"] = row["customer"]
+    target["prompt"] = row["prompt"]
+    target["network"] = row["network"]
+    target["model"] = row["model"]
+    target["tokens"] = row["tokens"]
+    target["requests_24h"] = row["requests_24h"]
+    target["follow_ups_24h"] = row["follow_ups_24h"]
+    target["age_days"] = row["age_days"]
+    target["flags"] = row["flags"]
+    target["hours_24h"] = row["hours_24h"]
+    target["width"] = 0
+
+
+@jit
+def _add_key(target: Any, hashes: npt.NDArray[np.uint64], identity: int) -> None:
+    """Insert a key into the row's ascending list, dropping the highest where it is full."""
+    width = target["width"]
+    at = 0
+    while at < width and hashes[target["keys"][at]] < hashes[identity]:
+        at += 1
+    if at == KEYS_MAX or (at < width and target["keys"][at] == identity):
+        return
+    for place in range(min(width, KEYS_MAX - 1), at, -1):
+        target["keys"][place] = target["keys"][place - 1]
+    target["keys"][at] = identity
+    target["width"] = min(width + 1, KEYS_MAX)
+
+
+@jit
+def join(
+    batch: tuple[Any, npt.NDArray[np.uint64], npt.NDArray[np.int64]],
+    events: tuple[Any, npt.NDArray[np.int32], npt.NDArray[np.int64]],
+    keys: tuple[Any, npt.NDArray[np.int32], npt.NDArray[np.int64]],
+) -> int:
+    """Fold hub rows into the covered events; tables must have room. Returns how many events are new."""
+    rows, hashes, offsets = batch
+    records, index, count = events
+    known, key_index, key_count = keys
+    new = 0
+    for at in range(rows.shape[0]):
+        row = rows[at]
+        slot = find(index, records["key"], row["event"])
+        if slot < 0:
+            slot = count[0]
+            count[0] = slot + 1
+            insert(index, row["event"], slot)
+            _copy(records[slot], row)
+            new += 1
+        for position in range(offsets[at], offsets[at + 1]):
+            identity = find(key_index, known["key"], hashes[position])
+            if identity < 0:
+                identity = key_count[0]
+                key_count[0] = identity + 1
+                insert(key_index, hashes[position], identity)
+                known[identity]["key"] = hashes[position]
+                known[identity]["first_at"] = row["at"]
+            known[identity]["last_at"] = row["at"]
+            _add_key(records[slot], known["key"], identity)
+    return new
+
+
+class CoveredEvents:
+    """The covered requests of the last 24 hours and the dictionary of their keys."""
+
+    def __init__(self) -> None:
+        self.events = Table(COVERED)
+        self.keys = Table(KEY)
+
+    def __len__(self) -> int:
+        return len(self.events)
+
+    def add(self, batch: SightingBatch) -> int:
+        """Fold hub rows in canonical order; returns how many requests were not known before."""
+        self.events.reserve(len(batch))
+        self.keys.reserve(len(batch.keys))
+        return int(
+            join(
+                (batch.rows, batch.keys, batch.offsets),
+                (self.events.records, self.events.index, self.events.count),
+                (self.keys.records, self.keys.index, self.keys.count),
+            )
+        )
+
+    def expire(self, now_ms: int) -> None:
+        """Drop requests older than the window, and keys that no request holds any more."""
+        rows = self.events.rows
+        live = rows["ts"] >= now_ms - WINDOW_MS
+        if live.all():
+            return
+        kept = rows[live]
+        used = np.zeros(len(self.keys) + 1, np.bool_)
+        held = np.arange(KEYS_MAX) < kept["width"][:, None]
+        used[np.where(held, kept["keys"], len(self.keys))] = True
+        used = used[:-1]
+        renumbered = np.cumsum(used, dtype=np.int32) - 1
+        kept["keys"] = np.where(held, renumbered[np.where(held, kept["keys"], 0)], 0)
+        self.keys.load(self.keys.rows[used])
+        self.events.load(kept)

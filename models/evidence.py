@@ -1,0 +1,151 @@
+"""Evidence: what each measured feature of a cluster speaks for, with its weight in points and one plain sentence.
+
+What lives here: the reading of every feature, for and against, each capped so that no single source convicts. What does
+not: measuring (``features``) and deciding (``verdict``). Where a person comes from is never evidence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from models.alert import Evidence
+from models.features import Features
+
+MEAN_REQUESTS_MIN = 4.0  # a variance over fewer requests an account says nothing
+Reading = Callable[[Features], Iterator[Evidence]]
+
+
+def _steps(value: float, steps: tuple[tuple[float, float], ...], beyond: float) -> float:
+    """The weight of the first step whose bound is at least ``value``."""
+    return next((weight for bound, weight in steps if value <= bound), beyond)
+
+
+def _percent(part: float) -> str:
+    return f"{100 * part:.0f} %"
+
+
+def _even_load(features: Features) -> Iterator[Evidence]:
+    if features.mean_requests < MEAN_REQUESTS_MIN:
+        return
+    value = features.dispersion
+    weight = _steps(value, ((2.0, 2.0), (3.5, 1.0), (6.0, 0.0), (10.0, -1.0)), -3.0)
+    how = "almost the same number of" if weight > 0 else "very different numbers of" if weight < 0 else "unequal"
+    text = f"The accounts send {how} template requests (variance {value:.1f} times the mean; organic users 10 and more)."
+    yield Evidence("even_load", value, 10.0, "variance/mean", weight, text)
+
+
+def _early_even_load(features: Features) -> Iterator[Evidence]:
+    if features.mean_requests >= MEAN_REQUESTS_MIN or features.evenness < 0:
+        return
+    value = features.evenness
+    weight = _steps(value, ((1.25, 2.0), (1.6, 1.0), (2.5, 0.0), (4.0, -1.0)), -2.0)
+    text = f"Repeat use is spread as chance would spread one common rate ({value:.2f}; 1 is exactly that, organic users 2 to 10)."
+    if weight <= 0:
+        text = f"Repeat use piles up on some of the accounts ({value:.2f}; one common rate would give 1)."
+    yield Evidence("even_repeats", value, 2.0, "ratio", weight, text)
+
+
+def _several_templates(features: Features) -> Iterator[Evidence]:
+    if features.templates < 3:
+        return
+    value = features.several_templates
+    weight = 2.0 if value >= 0.5 else 0.0
+    text = f"{_percent(value)} of the accounts work through several of the {features.templates} shared templates."
+    yield Evidence("several_templates", value, 0.1, "share", weight, text)
+
+
+def _bursts(features: Features) -> Iterator[Evidence]:
+    value = features.burst
+    weight = 2.0 if value < 0.15 else 0.0 if value < 0.35 else -1.0
+    text = f"{_percent(value)} of the template requests come within five minutes of the account's request before."
+    yield Evidence("no_bursts", value, 0.5, "share", weight, text)
+
+
+def _follow_ups(features: Features) -> Iterator[Evidence]:
+    value = features.follow_up
+    weight = 1.0 if value < 0.05 else 0.0 if value <= 0.3 else -3.0
+    text = f"{_percent(value)} of these accounts' requests continue a conversation."
+    yield Evidence("single_turn", value, 0.4, "share", weight, text)
+
+
+def _persistence(features: Features) -> Iterator[Evidence]:
+    value = features.persistent
+    if value < 0.5:
+        return
+    text = f"{_percent(value)} of the accounts are active in at least 12 different hours of the day."
+    yield Evidence("round_the_clock", value, 0.1, "share", 1.0, text)
+
+
+def _shared_attributes(features: Features) -> Iterator[Evidence]:
+    kinds = (
+        ("payment", "payment methods", features.payment_hubs, features.payment_part, features.payment_top),
+        ("network", "networks", features.network_hubs, features.network_part, features.network_top),
+    )
+    best = 0.0
+    for kind, words, hubs, part, top in kinds:
+        weight = 0.0
+        if hubs >= 3 and part >= 0.5 and top <= 0.6:
+            weight = 3.0
+        elif hubs >= 2 and part >= 0.5 and top <= 0.7:
+            weight = 2.0
+        elif top >= 0.9:
+            weight = -2.0 if kind == "payment" else 0.0
+        if weight == 0.0:
+            continue
+        weight, best = (max(0.0, weight - best), max(best, weight)) if weight > 0 else (weight, best)
+        text = f"{hubs} {words} are each shared by three or more accounts, together {_percent(part)} of them."
+        if weight < 0:
+            text = f"One {kind} method stands behind {_percent(top)} of the accounts, as with one customer or gateway."
+        yield Evidence(f"shared_{kind}", part, 0.02, "share", weight, text)
+
+
+def _one_network(features: Features) -> Iterator[Evidence]:
+    if features.network_top > 0.5:
+        text = f"{_percent(features.network_top)} of the accounts first came from one network, as a campus or a gateway would."
+        yield Evidence("one_network", features.network_top, 0.05, "share", -3.0, text)
+
+
+def _youth(features: Features) -> Iterator[Evidence]:
+    if features.young >= 0.6 and features.young > 2 * max(features.young_fleet, 0.0):
+        text = f"{_percent(features.young)} of the accounts are younger than ten days; in the fleet {_percent(max(features.young_fleet, 0.0))}."
+        yield Evidence("young_accounts", features.young, features.young_fleet, "share", 1.0, text)
+
+
+def _reasoning(features: Features) -> Iterator[Evidence]:
+    if features.reasoning >= 0.5:
+        text = f"{_percent(features.reasoning)} of the template requests ask for the model's reasoning."
+        yield Evidence("reasoning_elicitation", features.reasoning, 0.05, "share", 1.0, text)
+
+
+def _client(features: Features) -> Iterator[Evidence]:
+    if features.client_lift >= 5 and features.client_part >= 0.5:
+        text = f"{_percent(features.client_part)} of the accounts use one client build, {features.client_lift:.0f} times its part in the fleet."
+        yield Evidence("shared_client", features.client_part, features.client_part / features.client_lift, "share", 1.0, text)
+
+
+def _repeats(features: Features) -> Iterator[Evidence]:
+    if features.repeats > 0.03:
+        text = f"{_percent(features.repeats)} of the template requests were sent word for word by another customer, as with a common exercise."
+        yield Evidence("common_items", features.repeats, 0.0, "share", -2.0, text)
+
+
+READINGS: tuple[Reading, ...] = (
+    _even_load,
+    _early_even_load,
+    _several_templates,
+    _bursts,
+    _follow_ups,
+    _persistence,
+    _shared_attributes,
+    _one_network,
+    _youth,
+    _reasoning,
+    _client,
+    _repeats,
+)
+"""Every reading, in the order in which an alert lists them."""
+
+
+def weigh(features: Features) -> list[Evidence]:
+    """All evidence that ``features`` give; the score is the sum of the weights."""
+    return [evidence for reading in READINGS for evidence in reading(features)]

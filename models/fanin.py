@@ -1,0 +1,166 @@
+"""Fan-in, the second operator: how many customers share a key, and which uses the third operator should see.
+
+What lives here: the canonical order, the memory of recent sightings, growth and expiry. What does not: the path of a key
+(``fanin_kernel``) and any judgement over several keys (``campaigns``). Keys are independent of one another, so the
+number of partitions changes no answer.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from models.admission import UNSET
+from models.doorkeeper import Doorkeeper
+from models.fanin_kernel import FORGET_MS, HOT, HOT_CUSTOMERS, WARM, WINDOW_MS, fold
+from models.pending import Pending
+from models.sighting import SIGHTING, SightingBatch
+from models.table import Table, grown
+from models.wire import pack, unpack
+
+RING_MAX = 1 << 22
+DOORKEEPER_BYTES_MAX = 1 << 30
+SWEEP_MS = 6 * 3_600_000
+ROWS_PER_FOLD = 16_384
+
+
+class FanIn:
+    """Keys by the customers who share them. Pure; bounded by the limits above."""
+
+    def __init__(self, *, ring_max: int = RING_MAX, doorkeeper_bytes_max: int = DOORKEEPER_BYTES_MAX) -> None:
+        self.pending = Pending()
+        self.doorkeeper = Doorkeeper(window_ms=WINDOW_MS, bytes_max=doorkeeper_bytes_max)
+        self.warm = Table(WARM)
+        self.hot: npt.NDArray[Any] = np.zeros(16, HOT)
+        self.hot_count = np.zeros(1, np.int64)
+        self.ring: npt.NDArray[Any] = np.zeros(1 << 10, SIGHTING)
+        self.span = np.zeros(2, np.int64)  # sequence numbers of the next and of the oldest sighting held
+        self._ring_max = ring_max
+        self._swept_ms = UNSET
+        self.watermark_ms = UNSET
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of state, the rows that wait excepted."""
+        return self.doorkeeper.nbytes + self.warm.nbytes + int(self.hot.nbytes + self.ring.nbytes)
+
+    def process(self, batch: SightingBatch) -> None:
+        """Take sightings in any order; they count once the watermark has passed them."""
+        self.pending.add(batch)
+
+    def advance(self, watermark_ms: int) -> SightingBatch:
+        """Fold what is complete and give every use of an open hot key, in the order it came to count."""
+        if watermark_ms <= self.watermark_ms:
+            return SightingBatch.empty()
+        self.watermark_ms = watermark_ms
+        due = self.pending.release(watermark_ms)
+        parts = []
+        for first in range(0, len(due), ROWS_PER_FOLD):
+            rows = np.arange(first, min(first + ROWS_PER_FOLD, len(due)))
+            parts.append(self._fold(due if len(rows) == len(due) else due.take(rows)))
+        return SightingBatch.concat(parts)
+
+    def _fold(self, batch: SightingBatch) -> SightingBatch:
+        now = int(batch.rows["at"][0])
+        self._sweep(now)
+        keys = len(batch.keys)
+        self.doorkeeper.reserve(keys, now)
+        self.warm.reserve(keys)
+        self._reserve_ring(len(batch), now)
+        entries = self.warm.rows
+        nearly = int(((entries["hot"] < 0) & (entries["count"] >= HOT_CUSTOMERS // 2)).sum())
+        self.hot = grown(self.hot, int(self.hot_count[0]) + nearly + keys // (HOT_CUSTOMERS // 2) + 1)
+        pairs = np.empty((HOT_CUSTOMERS * keys, 3), np.int64)  # the most it can give; untouched pages cost nothing
+        total = fold(
+            (batch.rows, batch.keys, batch.offsets),
+            (self.doorkeeper.cells, self.doorkeeper.counts),
+            (self.warm.records, self.warm.index, self.warm.count),
+            (self.hot, self.hot_count),
+            (self.ring, self.span),
+            pairs,
+        )
+        return self._gather(pairs[:total])
+
+    def _gather(self, pairs: npt.NDArray[np.int64]) -> SightingBatch:
+        """Uses as sightings, one row for each (time, request) with the keys it counts for."""
+        if not len(pairs):
+            return SightingBatch.empty()
+        pairs = pairs[np.lexsort((pairs[:, 2], pairs[:, 0], pairs[:, 1]))]
+        starts = np.flatnonzero(np.any(pairs[1:, :2] != pairs[:-1, :2], axis=1)) + 1
+        offsets = np.concatenate([[0], starts, [len(pairs)]]).astype(np.int64)
+        first = offsets[:-1]
+        rows = self.ring[pairs[first, 0] & (len(self.ring) - 1)]
+        rows["at"] = pairs[first, 1]
+        return SightingBatch(rows, pairs[:, 2].view(np.uint64), offsets)
+
+    def _reserve_ring(self, rows: int, now_ms: int) -> None:
+        """Forget sightings that left the window; grow while those in it do not fit, up to the limit."""
+        head, tail = int(self.span[0]), int(self.span[1])
+        if head + rows - tail <= len(self.ring):
+            return
+        mask = len(self.ring) - 1
+        ages = self.ring["ts"][np.arange(tail, head) & mask] < now_ms - WINDOW_MS
+        tail = head if ages.all() else tail + int(np.argmin(ages))
+        size = len(self.ring)
+        while size < head + rows - tail and size < self._ring_max:
+            size *= 2
+        tail = max(tail, head + rows - size)
+        if size != len(self.ring):
+            larger = np.zeros(size, SIGHTING)
+            kept = np.arange(tail, head)
+            larger[kept & (size - 1)] = self.ring[kept & mask]
+            self.ring = larger
+        self.span[1] = tail
+
+    def _sweep(self, now_ms: int) -> None:
+        """Drop entries nobody has used for their time; they would count as new anyway."""
+        if now_ms - self._swept_ms < SWEEP_MS:
+            return
+        self._swept_ms = now_ms
+        rows = self.warm.rows
+        limit = np.where(rows["hot"] >= 0, FORGET_MS, WINDOW_MS)
+        kept = now_ms - rows["last_ts"] <= limit
+        if not kept.all():
+            self._load_entries(rows[kept], self.hot)
+
+    def _load_entries(self, entries: npt.NDArray[Any], hot: npt.NDArray[Any]) -> None:
+        """Hold exactly ``entries``, with the hot records they point at renumbered."""
+        entries = entries.copy()
+        pointing = entries["hot"] >= 0
+        self.hot = grown(np.zeros(16, HOT), int(pointing.sum()))
+        self.hot[: int(pointing.sum())] = hot[entries["hot"][pointing]]
+        entries["hot"][pointing] = np.arange(int(pointing.sum()))
+        self.hot_count[0] = int(pointing.sum())
+        self.warm.load(entries)
+
+    def snapshot(self) -> bytes:
+        """The whole state."""
+        head, tail = int(self.span[0]), int(self.span[1])
+        waiting = self.pending.all()
+        hot = self.hot[: int(self.hot_count[0])]
+        arrays = {
+            "cells": self.doorkeeper.cells,
+            "cell_counts": self.doorkeeper.counts,
+            "warm": self.warm.rows.view(np.uint8),
+            "hot": hot.view(np.uint8),
+            "ring": self.ring[np.arange(tail, head) & (len(self.ring) - 1)].view(np.uint8),
+            "rows": waiting.rows.view(np.uint8),
+            "keys": waiting.keys,
+            "offsets": waiting.offsets,
+        }
+        meta = {"head": head, "tail": tail, "size": len(self.ring), "swept": self._swept_ms}
+        return pack("fanin", 1, meta | {"watermark": self.watermark_ms}, arrays)
+
+    def restore(self, data: bytes) -> None:
+        """Take over a snapshot; raises WireError where it cannot be read."""
+        meta, arrays = unpack(data, "fanin", 1)
+        self.doorkeeper.cells = arrays["cells"].copy()
+        self.doorkeeper.counts = arrays["cell_counts"].copy()
+        self._load_entries(arrays["warm"].view(WARM), arrays["hot"].view(HOT))
+        self.ring = np.zeros(meta["size"], SIGHTING)
+        self.ring[np.arange(meta["tail"], meta["head"]) & (meta["size"] - 1)] = arrays["ring"].view(SIGHTING)
+        self.span[:] = meta["head"], meta["tail"]
+        self._swept_ms, self.watermark_ms = meta["swept"], meta["watermark"]
+        self.pending.load(SightingBatch(arrays["rows"].view(SIGHTING), arrays["keys"], arrays["offsets"]))

@@ -1,0 +1,205 @@
+"""The compiled pass of Fan-in over sightings in canonical order.
+
+What lives here: the path of one key use from doorkeeper to warm entry to hot entry, and what a hot key emits. What does
+not: buffering and memory management (``fanin``). A *warm* key has been used by a few customers and remembers one use of
+each; a *hot* key has reached ``HOT_CUSTOMERS`` and keeps rolling statistics instead.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from models.accounts import DAY_MS, HOUR_MS
+from models.compiled import jit
+from models.doorkeeper import ABSENT, OTHER, SAME, TICK_MS, touch
+from models.sighting import FIRST_TURN
+from models.table import find, insert
+
+HOT_CUSTOMERS = 8  # distinct customers in the window at which a key counts as shared; 4 costs precision, 12 delay
+WINDOW_MS = DAY_MS
+EPOCH_MS = 6 * HOUR_MS
+EPOCHS = 4
+FORGET_MS = 7 * DAY_MS
+JUDGED_USES = 32
+FIRST_TURNS_MIN = 0.5
+NETWORKS_MIN = 4
+
+WARM = np.dtype(
+    [("key", "u8"), ("last_ts", "i8"), ("uses", "i8", (HOT_CUSTOMERS - 1,)), ("count", "u4"), ("hot", "i4")], align=True
+)
+HOT = np.dtype(
+    [
+        ("key", "u8"),
+        ("first_ts", "i8"),
+        ("last_ts", "i8"),
+        ("epoch", "i8"),
+        ("uses", "u4", (EPOCHS,)),
+        ("first_turns", "u4", (EPOCHS,)),
+        ("located", "u4", (EPOCHS,)),
+        ("customers", "u8", (EPOCHS,)),
+        ("networks", "u8", (EPOCHS,)),
+    ],
+    align=True,
+)
+
+
+@jit
+def _bits(value: np.uint64) -> int:
+    """Set bits of a 64-bit word."""
+    count = 0
+    while value != np.uint64(0):
+        value &= value - np.uint64(1)
+        count += 1
+    return count
+
+
+@jit
+def _add_hot(hot: Any, row: Any) -> None:
+    """Count one use in the entry's current epoch, dropping epochs that left the window."""
+    epoch = row["at"] // EPOCH_MS
+    for step in range(min(epoch - hot["epoch"], EPOCHS)):
+        slot = (hot["epoch"] + 1 + step) % EPOCHS
+        hot["uses"][slot] = 0
+        hot["first_turns"][slot] = 0
+        hot["located"][slot] = 0
+        hot["customers"][slot] = 0
+        hot["networks"][slot] = 0
+    hot["epoch"] = max(epoch, hot["epoch"])
+    slot = epoch % EPOCHS
+    hot["last_ts"] = row["at"]
+    hot["uses"][slot] += 1
+    hot["first_turns"][slot] += (row["flags"] & FIRST_TURN) != 0
+    hot["customers"][slot] |= np.uint64(1) << ((row["customer"] >> np.uint64(7)) & np.uint64(63))
+    if row["network"] != 0:
+        hot["located"][slot] += 1
+        hot["networks"][slot] |= np.uint64(1) << (row["network"] % np.uint64(61))
+
+
+@jit
+def _is_open(hot: Any) -> bool:
+    """Whether the key may be campaign evidence: not mostly inside conversations, not all from a few networks."""
+    uses = 0
+    first_turns = 0
+    located = 0
+    customers = np.uint64(0)
+    networks = np.uint64(0)
+    for slot in range(EPOCHS):
+        uses += hot["uses"][slot]
+        first_turns += hot["first_turns"][slot]
+        located += hot["located"][slot]
+        customers |= hot["customers"][slot]
+        networks |= hot["networks"][slot]
+    if uses < JUDGED_USES:
+        return True
+    if first_turns < FIRST_TURNS_MIN * uses:
+        return False
+    return not (2 * located > uses and _bits(networks) < NETWORKS_MIN <= _bits(customers) // 4)
+
+
+@jit
+def _heat(entry: Any, hot: Any, row: Any) -> None:
+    """Make ``hot`` the fresh statistics of a key that just turned hot."""
+    hot["key"] = entry["key"]
+    hot["first_ts"] = row["at"]
+    hot["epoch"] = row["at"] // EPOCH_MS
+    for slot in range(EPOCHS):
+        hot["uses"][slot] = 0
+        hot["first_turns"][slot] = 0
+        hot["located"][slot] = 0
+        hot["customers"][slot] = 0
+        hot["networks"][slot] = 0
+
+
+@jit
+def _warm_use(entry: Any, ring: Any, tail: int, sequence: int, row: Any) -> bool:
+    """Remember one use of a warm key per customer; True once enough customers have used it."""
+    mask = ring.shape[0] - 1
+    kept = 0
+    known = False
+    for index in range(entry["count"]):
+        use = entry["uses"][index]
+        if use < tail or ring[use & mask]["ts"] < row["at"] - WINDOW_MS:
+            continue
+        entry["uses"][kept] = use
+        kept += 1
+        known = known or ring[use & mask]["customer"] == row["customer"]
+    entry["count"] = kept
+    entry["last_ts"] = row["at"]
+    if known:
+        return False
+    if kept == HOT_CUSTOMERS - 1:
+        return True
+    entry["uses"][kept] = sequence
+    entry["count"] = kept + 1
+    return False
+
+
+@jit
+def _emit(pairs: npt.NDArray[np.int64], total: int, sequence: int, at: int, key: np.uint64) -> int:
+    pairs[total, 0] = sequence
+    pairs[total, 1] = at
+    pairs[total, 2] = np.int64(key)
+    return total + 1
+
+
+@jit
+def fold(
+    batch: tuple[Any, npt.NDArray[np.uint64], npt.NDArray[np.int64]],
+    doors: tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]],
+    warm: tuple[Any, npt.NDArray[np.int32], npt.NDArray[np.int64]],
+    hot: tuple[Any, npt.NDArray[np.int64]],
+    ring: tuple[Any, npt.NDArray[np.int64]],
+    pairs: npt.NDArray[np.int64],
+) -> int:
+    """Fold sorted sightings; ``pairs`` receives (ring sequence, time, key) of every use a hot key emits.
+
+    ``ring`` is (records, [head, tail]); tables must have room. Returns the number of pairs.
+    """
+    rows, keys, offsets = batch
+    cells, cell_counts = doors
+    entries, index, entry_count = warm
+    hots, hot_count = hot
+    records, span = ring
+    mask = records.shape[0] - 1
+    window = WINDOW_MS // TICK_MS
+    total = 0
+    for at in range(rows.shape[0]):
+        row = rows[at]
+        sequence = span[0]
+        records[sequence & mask] = row
+        span[0] = sequence + 1
+        for position in range(offsets[at], offsets[at + 1]):
+            key = keys[position]
+            known = touch(cells, cell_counts, key, row["customer"], row["at"], window)
+            if known == ABSENT or known == SAME:
+                continue
+            slot = find(index, entries["key"], key)
+            if slot < 0:
+                slot = entry_count[0]
+                entry_count[0] = slot + 1
+                insert(index, key, slot)
+                entries[slot]["key"] = key
+                entries[slot]["count"] = 0
+                entries[slot]["hot"] = -1
+            elif known == OTHER or row["at"] - entries[slot]["last_ts"] > FORGET_MS:
+                entries[slot]["count"] = 0
+                entries[slot]["hot"] = -1
+            entry = entries[slot]
+            if entry["hot"] < 0:
+                if not _warm_use(entry, records, span[1], sequence, row):
+                    continue
+                entry["hot"] = hot_count[0]
+                hot_count[0] += 1
+                _heat(entry, hots[entry["hot"]], row)
+                for use in range(HOT_CUSTOMERS - 1):
+                    total = _emit(pairs, total, entry["uses"][use], row["at"], key)
+                    _add_hot(hots[entry["hot"]], records[entry["uses"][use] & mask])
+                entry["count"] = 0
+            entry["last_ts"] = row["at"]
+            _add_hot(hots[entry["hot"]], row)
+            if _is_open(hots[entry["hot"]]):
+                total = _emit(pairs, total, sequence, row["at"], key)
+    return total

@@ -1,0 +1,163 @@
+"""What is measured of a cluster: plain numbers, without any judgement.
+
+What lives here: every feature of a candidate cluster and how it is computed. What does not: what a value speaks for
+(``evidence``). All over the covered requests of the last 24 hours; "core" are the accounts that give the cluster the
+largest part of their own traffic, so that bystanders and decoys do not blur the picture.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from models.clusters import Candidate
+from models.directory import Directory
+from models.sighting import BURST, REASONING
+from models.templates import Templates, distinct
+
+YOUNG_DAYS = 10
+PERSISTENT_HOURS = 12
+HUB_ACCOUNTS_MIN = 3
+
+
+class Features(msgspec.Struct, frozen=True):
+    """One cluster in numbers; a negative value of a ratio means that it could not be measured."""
+
+    accounts: int  # core accounts
+    customers: int  # core
+    touched: int  # accounts with any covered request
+    requests: int  # covered requests of the core
+    networks: int  # distinct known networks of the core
+    network_top: float  # share of core accounts on the commonest network
+    templates: int
+    mean_requests: float  # covered, per core account
+    dispersion: float  # variance over mean of covered requests per core account
+    evenness: float  # ratio of successive factorial moments over all accounts: 1 Poisson, 2 and more heavy-tailed
+    several_templates: float  # share of core accounts that use at least two
+    burst: float  # share of covered requests within five minutes of one before
+    follow_up: float  # share of core accounts' requests that continue a conversation
+    persistent: float  # share of core accounts active in 12 distinct hours of the day
+    hours: float  # mean distinct active hours of core accounts
+    share: float  # median part of a core account's traffic that is covered
+    repeats: float  # exact prompt collisions among the cluster's requests
+    distinct_prompts: float  # distinct prompts per covered request
+    young: float  # share of core accounts younger than ten days, of those whose age is known
+    young_fleet: float  # the same share in the whole fleet
+    reasoning: float  # share of covered requests that ask for the reasoning
+    payment_hubs: int  # payment methods each shared by at least three core accounts
+    payment_part: float  # part of the core on such a hub
+    payment_top: float  # part of the core on the largest
+    network_hubs: int
+    network_part: float
+    client_lift: float  # how many times commoner the core's commonest client is there than in the fleet
+    client_part: float
+    new_templates: float  # share of covered requests under templates first seen in the last 24 hours
+    core_part: float  # core accounts over touched accounts
+    prompt_tokens: float  # mean
+
+
+@dataclass(slots=True)
+class Core:
+    """The core's rows and profiles, prepared once for all features."""
+
+    rows: npt.NDArray[Any]
+    counts: npt.NDArray[np.int64]
+    last: npt.NDArray[Any]
+    profiles: npt.NDArray[Any]
+
+
+def prepare(rows: npt.NDArray[Any], candidate: Candidate, directory: Directory) -> Core:
+    """Gather the core accounts of ``candidate``."""
+    group = np.repeat(np.arange(len(candidate.account)), np.diff(candidate.starts))
+    inside = rows[candidate.rows[candidate.core[group]]]
+    known = directory.rows(candidate.account[candidate.core])
+    profiles = directory.profiles.records[known[known >= 0]]
+    return Core(inside, candidate.covered[candidate.core], rows[candidate.last[candidate.core]], profiles)
+
+
+def _evenness(covered: npt.NDArray[np.int64]) -> float:
+    """E[X(X-1)(X-2)] E[X] over E[X(X-1)]^2: 1 for a Poisson count, and blind to accounts not seen at all."""
+    counts = covered.astype(np.float64)
+    first, second = counts.sum(), (counts * (counts - 1)).sum()
+    third = (counts * (counts - 1) * (counts - 2)).sum()
+    return float(third * first / (second * second)) if second >= 60 else -1.0
+
+
+def _hubs(values: npt.NDArray[np.uint64]) -> tuple[int, float, float]:
+    """Values shared by several accounts: how many, the part of the accounts on one, the part on the largest."""
+    if not len(values):
+        return 0, 0.0, 0.0
+    _, counts = np.unique(values[values != 0], return_counts=True)
+    hubs = counts[counts >= HUB_ACCOUNTS_MIN]
+    return len(hubs), float(hubs.sum() / len(values)), float(hubs.max(initial=0) / len(values))
+
+
+def _client(core: Core, directory: Directory) -> tuple[float, float]:
+    """The commonest client of the core: times commoner than in the fleet, and its part of the core."""
+    values, counts = np.unique(core.profiles["client"][core.profiles["client"] != 0], return_counts=True)
+    if not len(values):
+        return 1.0, 0.0
+    top = int(np.argmax(counts))
+    part = counts[top] / len(core.profiles)
+    fleet = directory.popularity("client", values[top : top + 1])[0] / max(len(directory), 1)
+    return float(part / max(fleet, 1e-9)), float(part)
+
+
+def _young(profiles: npt.NDArray[Any], now_ms: int) -> float:
+    """Share of accounts younger than ten days, of those whose age is known; -1 where none is."""
+    created = profiles["created"][profiles["created"] >= 0]
+    return float((now_ms - created < YOUNG_DAYS * 86_400_000).mean()) if len(created) else -1.0
+
+
+def measure(
+    rows: npt.NDArray[Any], templates: Templates, candidate: Candidate, directory: Directory, now_ms: int
+) -> Features:
+    """All features of ``candidate`` at ``now_ms``."""
+    core = prepare(rows, candidate, directory)
+    counts = core.counts.astype(np.float64)
+    group = np.repeat(np.arange(len(counts)), core.counts)
+    inside = candidate.rows[candidate.core[np.repeat(np.arange(len(candidate.account)), np.diff(candidate.starts))]]
+    used = distinct(group, templates.of_row[inside], len(counts))[0]
+    every = templates.of_row[candidate.rows]
+    payment, network = _hubs(core.profiles["payment"]), _hubs(core.profiles["network"])
+    client_lift, client_part = _client(core, directory)
+    flags = core.rows["flags"]
+    located = core.rows["network"][core.rows["network"] != 0]
+    weights = templates.requests[candidate.templates]
+    return Features(
+        accounts=len(counts),
+        customers=len(np.unique(core.last["customer"])),
+        touched=len(candidate.account),
+        requests=int(counts.sum()),
+        networks=len(np.unique(located)),
+        network_top=network[2],
+        templates=len(np.unique(every)),
+        mean_requests=float(counts.mean()),
+        dispersion=float(counts.var() / counts.mean()),
+        evenness=_evenness(candidate.covered),
+        several_templates=float((used >= 2).mean()),
+        burst=float(((flags & BURST) != 0).mean()),
+        follow_up=float((core.last["follow_ups_24h"] / np.maximum(core.last["requests_24h"], 1)).mean()),
+        persistent=float((core.last["hours_24h"] >= PERSISTENT_HOURS).mean()),
+        hours=float(core.last["hours_24h"].mean()),
+        share=float(np.median(candidate.share[candidate.core])),
+        repeats=float(np.average(templates.collisions[candidate.templates], weights=weights)),
+        distinct_prompts=float(len(np.unique(core.rows["prompt"])) / max(len(core.rows), 1)),
+        young=_young(core.profiles, now_ms),
+        young_fleet=_young(directory.profiles.rows, now_ms),
+        reasoning=float(((flags & REASONING) != 0).mean()),
+        payment_hubs=payment[0],
+        payment_part=payment[1],
+        payment_top=payment[2],
+        network_hubs=network[0],
+        network_part=network[1],
+        client_lift=client_lift,
+        client_part=client_part,
+        new_templates=0.0,
+        core_part=float(candidate.core.sum() / len(candidate.account)),
+        prompt_tokens=float(core.rows["tokens"].mean()),
+    )

@@ -1,0 +1,98 @@
+"""Campaign identity: which cluster of today is which of yesterday, and what was already said about it.
+
+What lives here: the memory of open and past campaigns, and matching. What does not: detection. Matching is one to one,
+the largest cluster first, so that a passing merge cannot fuse two campaigns for good.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+FORGET_MS = 28 * 86_400_000
+MEMBERS_PART = 0.2  # of the cluster's accounts that a campaign must hold to lend it its id ...
+CAMPAIGN_PART = 0.5  # ... or of the campaign's accounts that the cluster must hold
+TEMPLATE_PART = 0.5  # of the cluster's requests under the campaign's template keys: a returning pool
+TEMPLATE_KEYS_MAX = 4_096
+
+
+class Campaign(msgspec.Struct):
+    """One campaign, open or remembered."""
+
+    cluster_id: str
+    opened_ms: int
+    first_seen_ms: int
+    last_seen_ms: int
+    open: bool = True
+    updates: int = 0
+    said_accounts: int = 0
+    said_severity: str = ""
+    said_ms: int = 0
+    episode: int = 0
+    requests_before: int = 0
+    members: dict[int, int] = {}  # account hash -> time until which its signal holds
+    keys: dict[int, int] = {}  # template key -> last time it was seen in the campaign
+
+
+class Memory:
+    """All campaigns known, by id."""
+
+    def __init__(self) -> None:
+        self.campaigns: dict[str, Campaign] = {}
+
+    def match(
+        self, clusters: list[tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64], npt.NDArray[np.int64]]]
+    ) -> list[Campaign | None]:
+        """The campaign each cluster continues, or None; clusters come as (accounts, template keys, key requests)."""
+        taken: set[str] = set()
+        matched: list[Campaign | None] = []
+        for accounts, keys, requests in clusters:
+            chosen = self._oldest(accounts, keys, requests, taken)
+            if chosen is not None:
+                taken.add(chosen.cluster_id)
+            matched.append(chosen)
+        return matched
+
+    def _oldest(
+        self,
+        accounts: npt.NDArray[np.uint64],
+        keys: npt.NDArray[np.uint64],
+        requests: npt.NDArray[np.int64],
+        taken: set[str],
+    ) -> Campaign | None:
+        members = {int(account) for account in accounts}
+        for campaign in sorted(self.campaigns.values(), key=lambda known: (known.opened_ms, known.cluster_id)):
+            if campaign.cluster_id in taken:
+                continue
+            common = len(members & campaign.members.keys())
+            if common and (
+                common >= MEMBERS_PART * len(members) or common >= CAMPAIGN_PART * max(len(campaign.members), 1)
+            ):
+                return campaign
+            known = np.fromiter((int(key) in campaign.keys for key in keys), np.bool_, len(keys))
+            if requests[known].sum() >= TEMPLATE_PART * max(int(requests.sum()), 1):
+                return campaign
+        return None
+
+    def forget(self, now_ms: int) -> None:
+        """Drop what was not seen for four weeks, and members whose signal has long ended."""
+        stale = [name for name, known in self.campaigns.items() if now_ms - known.last_seen_ms > FORGET_MS]
+        for name in stale:
+            del self.campaigns[name]
+        for campaign in self.campaigns.values():
+            if len(campaign.keys) > TEMPLATE_KEYS_MAX:
+                newest = sorted(campaign.keys.items(), key=lambda item: (-item[1], item[0]))[:TEMPLATE_KEYS_MAX]
+                campaign.keys = dict(newest)
+
+    def snapshot(self) -> list[Any]:
+        """All campaigns as plain values, in a canonical order."""
+        rows = sorted(self.campaigns.values(), key=lambda known: known.cluster_id)
+        return [msgspec.to_builtins(row, str_keys=True) for row in rows]
+
+    def restore(self, rows: list[Any]) -> None:
+        """Take over what ``snapshot`` gave."""
+        known = msgspec.convert(rows, list[Campaign], strict=False)
+        self.campaigns = {campaign.cluster_id: campaign for campaign in known}

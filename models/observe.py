@@ -1,0 +1,138 @@
+"""Observe, the first operator: request events of one input partition in, sightings and profiles out.
+
+What lives here: admission, the account pass, and the join of events with their sketches. What does not: anything
+that compares accounts. State per account is one fixed record; an account idle for a week is forgotten.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from models.accounts import ACCOUNT, FACTS, IDLE_MS, NEW, RETRY, update_accounts
+from models.admission import UNSET, Admission
+from models.event import EventBatch
+from models.sighting import PROFILE, SHORT_TOKENS, SIGHTING, SightingBatch
+from models.sketch import Sketches
+from models.strings import Strings
+from models.table import Table
+from models.wire import pack, unpack
+
+SWEEP_MS = 6 * 3_600_000
+
+
+@dataclass(slots=True)
+class Observed:
+    """What one call of Observe gave; counts add up to the rows that came in plus those that waited before."""
+
+    sightings: SightingBatch
+    profiles: npt.NDArray[np.void]
+    profile_ids: Strings
+    accepted: int = 0
+    duplicate: int = 0
+    late: int = 0
+    future: list[int] = field(default_factory=list)  # event hashes of rows refused for a stamp far ahead
+
+
+class Observe:
+    """Per-account statistics and sightings. Pure: time comes from the events, order from the caller."""
+
+    def __init__(self) -> None:
+        self.admission = Admission()
+        self.accounts = Table(ACCOUNT)
+        self._held: tuple[EventBatch, Sketches] | None = None
+        self._swept_ms = UNSET
+
+    @property
+    def watermark_ms(self) -> int:
+        """No sighting before this time will come any more."""
+        return self.admission.watermark_ms
+
+    @property
+    def held(self) -> int:
+        """Rows that wait for their stamp to be confirmed."""
+        return len(self._held[0]) if self._held else 0
+
+    def process(self, events: EventBatch, sketches: Sketches, *, last: bool = False) -> Observed:
+        """Fold a batch, in arrival order; with ``last`` rows that still wait are admitted too."""
+        waiting = self.held
+        if self._held is not None:
+            events = EventBatch.concat([self._held[0], events])
+            sketches = Sketches.concat([self._held[1], sketches])
+            self._held = None
+        admitted = self.admission.judge(events.ts, events.event, waiting, last=last)
+        future = [int(value) for value in events.event[admitted.future]]
+        if len(admitted.held):
+            self._held = events.take(admitted.held), sketches.take(admitted.held)
+        if len(admitted.order) != len(events) or waiting:
+            events, sketches = events.take(admitted.order), sketches.take(admitted.order)
+        observed = self._fold(events, sketches)
+        observed.duplicate, observed.late, observed.future = admitted.duplicate, admitted.late, future
+        self._sweep()
+        return observed
+
+    def finish(self) -> Observed:
+        """Nothing follows for now: admit what waits."""
+        return self.process(EventBatch.empty(), Sketches.empty(), last=True)
+
+    def _fold(self, events: EventBatch, sketches: Sketches) -> Observed:
+        rows = np.zeros(len(events), SIGHTING)
+        facts = np.zeros(len(events), FACTS)
+        for name in ("ts", "account", "conversation", "network", "created", "turn", "status", "refused", "tools"):
+            facts[name] = getattr(events, name)
+        facts["prompt"], facts["reasoning"] = sketches.digest, sketches.reasoning
+        facts["short"] = sketches.tokens < SHORT_TOKENS
+        for name in ("ts", "event", "account", "customer", "network"):
+            rows[name] = getattr(events, name)
+        rows["at"] = events.ts
+        rows["prompt"], rows["tokens"] = sketches.digest, sketches.tokens
+        rows["model"] = events.model & np.uint64(0xFFFFFFFF)
+        self.accounts.reserve(len(events))
+        marks, _ = update_accounts(facts, self.accounts.records, self.accounts.index, self.accounts.count, rows)
+        new = np.flatnonzero(marks & NEW)
+        seen = SightingBatch(rows, sketches.keys, sketches.key_offsets)
+        retries = (marks & RETRY) != 0
+        seen = seen.take(np.flatnonzero(~retries)) if retries.any() else seen
+        return Observed(seen, _profiles(events, new), events.account_id.take(new), accepted=len(events))
+
+    def _sweep(self) -> None:
+        """Forget accounts idle for a week, a few times a day of event time."""
+        now = self.admission.newest_ms
+        if now == UNSET or now - self._swept_ms < SWEEP_MS:
+            return
+        self._swept_ms = now
+        stale = self.accounts.rows["last_ts"] < now - IDLE_MS
+        if stale.any():
+            self.accounts.keep(~stale)
+
+    def snapshot(self) -> bytes:
+        """The whole state, canonical: equal states give equal bytes."""
+        clock, seen = self.admission.snapshot()
+        held_events, held_sketches = self._held or (EventBatch.empty(), Sketches.empty())
+        arrays = {"seen": seen.view(np.uint8), "accounts": np.sort(self.accounts.rows, order="key").view(np.uint8)}
+        arrays |= held_events.arrays("event.") | held_sketches.arrays("sketch.")
+        return pack("observe", 1, {"clock": clock, "swept_ms": self._swept_ms}, arrays)
+
+    def restore(self, data: bytes) -> None:
+        """Take over a snapshot; raises WireError where it cannot be read."""
+        meta, arrays = unpack(data, "observe", 1)
+        self.admission.restore(meta["clock"], arrays["seen"].view(_seen_dtype(self.admission)))
+        self.accounts.load(arrays["accounts"].view(ACCOUNT))
+        self._swept_ms = meta["swept_ms"]
+        held = EventBatch.from_arrays(arrays, "event.")
+        self._held = (held, Sketches.from_arrays(arrays, "sketch.")) if len(held) else None
+
+
+def _seen_dtype(admission: Admission) -> np.dtype[np.void]:
+    return admission.seen.records.dtype
+
+
+def _profiles(events: EventBatch, rows: npt.NDArray[np.integer]) -> npt.NDArray[np.void]:
+    """The profile records of the accounts first seen at ``rows``."""
+    profiles = np.zeros(len(rows), PROFILE)
+    profiles["key"] = events.account[rows]
+    for name in ("ts", "customer", "payment", "client", "network", "email_domain", "created"):
+        profiles[name] = getattr(events, name)[rows]
+    return profiles

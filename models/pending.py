@@ -1,0 +1,89 @@
+"""Rows that wait for the watermark: what makes later operators independent of arrival order.
+
+What lives here: the buffer of rows not yet complete, and the bookkeeping of the sources that feed an operator. What
+does not: what the rows mean.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from models.admission import UNSET
+from models.sighting import SightingBatch
+
+
+class Pending:
+    """Rows by the time they count; given out slice by slice in the canonical order (time, event, key)."""
+
+    def __init__(self) -> None:
+        self._batches: list[SightingBatch] = []
+
+    def __len__(self) -> int:
+        return sum(len(batch) for batch in self._batches)
+
+    def add(self, batch: SightingBatch) -> None:
+        """Keep ``batch`` until the watermark has passed its rows."""
+        if len(batch):
+            self._batches.append(batch)
+
+    def release(self, watermark_ms: int) -> SightingBatch:
+        """All rows that count before ``watermark_ms``, in canonical order; they are kept no longer."""
+        if not self._batches:
+            return SightingBatch.empty()
+        held = SightingBatch.concat(self._batches)
+        due = held.rows["at"] < watermark_ms
+        rows = np.flatnonzero(due)
+        if not len(rows):
+            self._batches = [held]
+            return SightingBatch.empty()
+        kept = np.flatnonzero(~due)
+        self._batches = [held.take(kept)] if len(kept) else []
+        at, event = held.rows["at"][rows], held.rows["event"][rows]
+        return held.take(rows[np.lexsort((event, at))])
+
+    def all(self) -> SightingBatch:
+        """Everything held, for a snapshot."""
+        held = SightingBatch.concat(self._batches)
+        order = np.lexsort((held.rows["event"], held.rows["at"]))
+        return held.take(order)
+
+    def load(self, batch: SightingBatch) -> None:
+        """Hold exactly ``batch``."""
+        self._batches = [batch] if len(batch) else []
+
+
+@dataclass(slots=True)
+class Sources:
+    """How far each upstream partition has come: the last envelope folded, its watermark, whether it is idle."""
+
+    expected: int
+    sequence: dict[str, int] = field(default_factory=dict)
+    watermark: dict[str, int] = field(default_factory=dict)
+    idle: dict[str, bool] = field(default_factory=dict)
+
+    def accept(self, source: str, sequence: int) -> bool:
+        """Whether this envelope is new; a repeat after a crash upstream is not."""
+        if sequence <= self.sequence.get(source, -1):
+            return False
+        self.sequence[source] = sequence
+        return True
+
+    def update(self, source: str, watermark_ms: int, *, idle: bool = False) -> None:
+        """Note a source's watermark, which never goes back; an idle source holds nobody up."""
+        self.watermark[source] = max(watermark_ms, self.watermark.get(source, UNSET))
+        self.idle[source] = idle
+
+    @property
+    def watermark_ms(self) -> int:
+        """The least watermark of all sources that are not idle, or of all once every source is idle."""
+        if len(self.watermark) < self.expected:
+            return UNSET
+        live = [value for source, value in self.watermark.items() if not self.idle.get(source, False)]
+        return min(live) if live else max(self.watermark.values(), default=UNSET)
+
+    @property
+    def all_idle(self) -> bool:
+        """Whether every expected source is idle: what is known is all there is for now."""
+        return len(self.idle) >= self.expected and all(self.idle.values())

@@ -1,0 +1,86 @@
+"""The three operators wired by calls: what the embedded host runs, and what the Kafka host must agree with.
+
+What lives here: the visible order of the steps. What does not: any of the steps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from models.alert import Mode
+from models.announce import Announcer, Decisions
+from models.campaigns import Campaigns
+from models.event import EventBatch
+from models.fanin import FanIn
+from models.hashing import KeyedHash
+from models.observe import Observe, Observed
+from models.sketch import Sketcher, Sketches
+from models.wire import pack, unpack
+
+
+@dataclass(slots=True)
+class Counts:
+    """What became of the events given to the pipeline."""
+
+    accepted: int = 0
+    duplicate: int = 0
+    late: int = 0
+    rejected: dict[str, int] = field(default_factory=dict)
+
+    def add(self, observed: Observed) -> None:
+        """Count one batch."""
+        self.accepted += observed.accepted
+        self.duplicate += observed.duplicate
+        self.late += observed.late
+        if observed.future:
+            self.rejected["time_future"] = self.rejected.get("time_future", 0) + len(observed.future)
+
+
+class Pipeline:
+    """Events in, decisions out, in one process."""
+
+    def __init__(self, secret: bytes, *, tenant: str = "default", mode: Mode = "enforce") -> None:
+        keyed = KeyedHash(secret)
+        self.sketcher = Sketcher(secret)
+        self.observe = Observe()
+        self.fanin = FanIn()
+        self.campaigns = Campaigns(Announcer(keyed, tenant=tenant, mode=mode))
+        self.counts = Counts()
+
+    def sketch(self, events: EventBatch) -> Sketches:
+        """The stateless part: may run ahead in another thread."""
+        return self.sketcher.sketch(events.prompt)
+
+    def process(self, events: EventBatch, sketches: Sketches) -> Decisions:
+        """Fold one batch through all three operators."""
+        return self._onward(self.observe.process(events, sketches))
+
+    def finish(self) -> Decisions:
+        """Nothing follows for now: let everything held come to a verdict. More may still follow later."""
+        decisions = self._onward(self.observe.finish())
+        end_ms = self.observe.admission.newest_ms // 10_000 * 10_000 + 10_000
+        self.campaigns.process(self.fanin.advance(end_ms))
+        decisions.extend(self.campaigns.advance(end_ms))
+        decisions.extend(self.campaigns.finish())
+        return decisions
+
+    def _onward(self, observed: Observed) -> Decisions:
+        self.counts.add(observed)
+        watermark = self.observe.watermark_ms
+        self.fanin.process(observed.sightings)
+        self.campaigns.learn(observed.profiles, observed.profile_ids)
+        self.campaigns.process(self.fanin.advance(watermark))
+        return self.campaigns.advance(watermark)
+
+    def snapshot(self) -> bytes:
+        """The state of all operators in one message."""
+        parts = {"observe": self.observe.snapshot(), "fanin": self.fanin.snapshot()}
+        parts["campaigns"] = self.campaigns.snapshot()
+        return pack("pipeline", 1, dict(parts), {})
+
+    def restore(self, data: bytes) -> None:
+        """Take over a snapshot; raises WireError where it cannot be read."""
+        parts, _ = unpack(data, "pipeline", 1)
+        self.observe.restore(parts["observe"])
+        self.fanin.restore(parts["fanin"])
+        self.campaigns.restore(parts["campaigns"])

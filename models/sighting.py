@@ -1,0 +1,126 @@
+"""The sighting: what the later operators may know of one request, without its text.
+
+What lives here: the record, its flags, its batch and wire form. What does not: how it is made (``observe``) or
+counted (``fanin``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from models.wire import pack, unpack
+
+FIRST_TURN = 1  # opens a conversation, as far as the event says
+FOLLOW_UP = 2  # continues a conversation
+REASONING = 4  # asks for its reasoning to be shown
+BURST = 8  # within five minutes of the account's request before
+REFUSED = 16
+ERROR = 32  # HTTP status 4xx or 5xx
+TOOLS = 64
+SHORT = 128  # fewer than SHORT_TOKENS tokens
+SHORT_TOKENS = 5
+
+SIGHTING = np.dtype(
+    [
+        ("ts", "i8"),  # event time, ms
+        ("at", "i8"),  # when it counts: `ts`, or for an earlier use of a key that turned hot, the time it did
+        ("event", "u8"),
+        ("account", "u8"),
+        ("customer", "u8"),
+        ("prompt", "u8"),  # digest of the normalised prompt
+        ("network", "u8"),
+        ("model", "u4"),
+        ("tokens", "u4"),
+        ("requests_24h", "u4"),  # of the account, this one included
+        ("follow_ups_24h", "u4"),
+        ("age_days", "i4"),  # of the account at this request; -1 unknown
+        ("flags", "u2"),
+        ("hours_24h", "u2"),  # distinct hours of the last 24 in which the account was active
+    ],
+    align=True,
+)
+"""One request as later operators see it: 80 bytes."""
+
+PROFILE = np.dtype(
+    [
+        ("key", "u8"),  # account hash
+        ("ts", "i8"),
+        ("customer", "u8"),
+        ("payment", "u8"),
+        ("client", "u8"),
+        ("network", "u8"),
+        ("email_domain", "u8"),
+        ("created", "i8"),
+    ],
+    align=True,
+)
+"""What an account is, sent when it is first seen: 64 bytes beside its id."""
+
+
+@dataclass(slots=True)
+class SightingBatch:
+    """``n`` requests with their fan-in keys: those of row ``i`` are ``keys[offsets[i]:offsets[i + 1]]``."""
+
+    rows: npt.NDArray[np.void]  # SIGHTING, shape (n,)
+    keys: npt.NDArray[np.uint64]
+    offsets: npt.NDArray[np.int64]  # shape (n + 1,)
+
+    @classmethod
+    def empty(cls) -> SightingBatch:
+        """A batch of nothing."""
+        return cls(np.zeros(0, SIGHTING), np.zeros(0, np.uint64), np.zeros(1, np.int64))
+
+    @classmethod
+    def concat(cls, batches: list[SightingBatch]) -> SightingBatch:
+        """All rows of ``batches``, in order."""
+        if not batches:
+            return cls.empty()
+        if len(batches) == 1:
+            return batches[0]
+        offsets = np.zeros(sum(len(batch) for batch in batches) + 1, np.int64)
+        np.cumsum(np.concatenate([np.diff(batch.offsets) for batch in batches]), out=offsets[1:])
+        rows = np.concatenate([batch.rows for batch in batches])
+        return cls(rows, np.concatenate([batch.keys for batch in batches]), offsets)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def take(self, picked: npt.NDArray[np.integer]) -> SightingBatch:
+        """The rows ``picked``, in that order."""
+        counts = np.diff(self.offsets)[picked]
+        offsets = np.zeros(len(picked) + 1, np.int64)
+        np.cumsum(counts, out=offsets[1:])
+        gather = np.repeat(self.offsets[:-1][picked] - offsets[:-1], counts) + np.arange(offsets[-1])
+        return SightingBatch(self.rows[picked], self.keys[gather], offsets)
+
+    def partition(self, parts: int) -> list[SightingBatch]:
+        """Split by key: part ``key mod parts`` gets the row with its share of the keys."""
+        if parts == 1:
+            return [self]
+        owner = np.repeat(np.arange(len(self)), np.diff(self.offsets))
+        part_of = self.keys % np.uint64(parts)
+        batches = []
+        for part in range(parts):
+            mine = part_of == part
+            counts = np.bincount(owner[mine], minlength=len(self))
+            present = np.flatnonzero(counts)
+            offsets = np.zeros(len(present) + 1, np.int64)
+            np.cumsum(counts[present], out=offsets[1:])
+            batches.append(SightingBatch(self.rows[present], self.keys[mine], offsets))
+        return batches
+
+    def encode(self, kind: str, meta: dict[str, int]) -> bytes:
+        """The batch as one wire message."""
+        arrays = {"rows": self.rows.view(np.uint8), "keys": self.keys, "counts": np.diff(self.offsets).astype(np.uint8)}
+        return pack(kind, 1, meta, arrays)
+
+    @classmethod
+    def decode(cls, data: bytes, kind: str) -> tuple[dict[str, int], SightingBatch]:
+        """Read what ``encode`` wrote; raises WireError on anything else."""
+        meta, arrays = unpack(data, kind, 1)
+        offsets = np.zeros(len(arrays["counts"]) + 1, np.int64)
+        np.cumsum(arrays["counts"], out=offsets[1:])
+        return meta, cls(arrays["rows"].view(SIGHTING), arrays["keys"], offsets)

@@ -1,0 +1,88 @@
+"""The verdict: whether a weighed cluster is a campaign, how severe, and which accounts are named.
+
+What lives here: thresholds and the reasons for a decision. What does not: the weights (``evidence``).
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from models.alert import Action, Evidence, Severity
+from models.clusters import Candidate
+from models.features import Features
+
+CORE_CUSTOMERS_MIN = 12
+CORE_NETWORKS_MIN = 12
+CORE_PART_MIN = 0.10
+OPEN_SCORE = 4.0
+HOLD_SCORE = 2.0
+"""An open campaign stays one until its score falls below this: hysteresis, so that a noisy hour does not flap."""
+NAMED_SHARE_MIN = 0.15
+NAMED_SHARE = 0.5  # of the core's median share
+NAMED_COUNT = 0.25  # of the core's median covered requests
+NAMED_COUNT_MIN = 2
+
+
+class Reason(enum.Enum):
+    """Why a cluster is or is not a campaign."""
+
+    CAMPAIGN = "campaign"
+    HELD = "held_open"
+    TOO_FEW_CUSTOMERS = "too_few_customers"
+    TOO_FEW_NETWORKS = "too_few_networks"
+    DILUTED = "core_too_small_a_part"
+    WEAK = "evidence_too_weak"
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """What a rule file may change."""
+
+    open_score: float = OPEN_SCORE
+    hold_score: float = HOLD_SCORE
+    customers_min: int = CORE_CUSTOMERS_MIN
+
+
+def judge(features: Features, evidence: list[Evidence], thresholds: Thresholds, *, is_open: bool) -> Reason:
+    """Decide on one cluster."""
+    score = sum(item.weight for item in evidence)
+    if features.customers < thresholds.customers_min:
+        return Reason.TOO_FEW_CUSTOMERS
+    if 0 < features.networks < CORE_NETWORKS_MIN:
+        return Reason.TOO_FEW_NETWORKS
+    if features.core_part < CORE_PART_MIN:
+        return Reason.DILUTED
+    if score >= thresholds.open_score:
+        return Reason.CAMPAIGN
+    return Reason.HELD if is_open and score >= thresholds.hold_score else Reason.WEAK
+
+
+def severity_of(accounts: int, score: float) -> Severity:
+    """How loud the alert is, by the size of the campaign and the margin of the evidence."""
+    if accounts >= 1_000 and score >= 6:
+        return "critical"
+    if accounts >= 100 or score >= 8:
+        return "high"
+    return "medium" if accounts >= 30 else "low"
+
+
+def named(candidate: Candidate) -> npt.NDArray[np.bool_]:
+    """Which touched accounts are named members, each on its own requests measured against the core's."""
+    share, covered = candidate.share, candidate.covered
+    core_share = float(np.median(share[candidate.core]))
+    core_count = float(np.median(covered[candidate.core]))
+    enough_share = share >= max(NAMED_SHARE_MIN, NAMED_SHARE * core_share)
+    enough_count = covered >= max(NAMED_COUNT_MIN, NAMED_COUNT * core_count)
+    chosen: npt.NDArray[np.bool_] = candidate.committed & enough_share & enough_count
+    return chosen
+
+
+def action_of(score: float, share: float) -> tuple[Action, float]:
+    """What the limiter is told, and the part of the usual limit that is left."""
+    if score >= 8 and share >= 0.5:
+        return "challenge", 0.1
+    return "throttle", 0.25 if score < 6 else 0.1

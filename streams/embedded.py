@@ -1,0 +1,209 @@
+"""The embedded host: one process, the operators wired by calls, input from records, output to files.
+
+What lives here: decoding and sketching ahead in a second thread, accounting, output files and kept state. What does
+not: detection (``models``) and how input files become records (``records``).
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from models.alert import Alert
+from models.announce import Decisions
+from models.decode import Decoder
+from models.errors import ConfigError, WireError
+from models.event import EventBatch
+from models.output import encode_alert, signal_line
+from models.pipeline import Pipeline
+from models.sketch import Sketches
+from models.wire import pack, unpack
+from streams.records import RecordBatch
+from streams.summary import RunSummary
+
+AHEAD = 4
+"""Decoded batches that may wait: enough to keep both cores busy, little enough to bound memory."""
+STATE_FILE = "state.dwb"
+
+
+@dataclass(slots=True)
+class Prepared:
+    """One batch after the stateless part."""
+
+    events: EventBatch
+    sketches: Sketches
+    read: int
+    rejected: Counter[str]
+    bytes_read: int
+
+
+@dataclass(slots=True)
+class Totals:
+    """What a run has done so far."""
+
+    read: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+    alerts: list[Alert] = field(default_factory=list)
+    signals: dict[str, str] = field(default_factory=dict)  # account -> action last said
+    first_ts: int | None = None
+    last_ts: int | None = None
+
+
+class Outputs:
+    """The files alerts and signals go to; either may be absent."""
+
+    def __init__(self, alerts: str | None, signals: str | None) -> None:
+        self._stack = ExitStack()
+        try:
+            self._alerts = self._open(alerts)
+            self._signals = self._open(signals)
+        except OSError as error:
+            raise ConfigError(f"cannot write {error.filename}: {error.strerror}; choose another path") from error
+
+    def _open(self, path: str | None) -> BinaryIO | None:
+        return self._stack.enter_context(Path(path).open("wb")) if path else None
+
+    def write(self, decisions: Decisions) -> None:
+        """Append decisions, one JSON object a line."""
+        if self._alerts is not None:
+            self._alerts.writelines(encode_alert(alert) + b"\n" for alert in decisions.alerts)
+        if self._signals is not None:
+            self._signals.writelines(signal_line(*item) + b"\n" for item in decisions.signals)
+
+    def close(self) -> None:
+        """Flush and close."""
+        self._stack.close()
+
+
+def prepare(batches: Iterable[RecordBatch], decoder: Decoder, pipeline: Pipeline) -> Iterator[Prepared]:
+    """The stateless part of the work: records to events and sketches."""
+    for batch in batches:
+        decoded = decoder.decode(batch.records, batch.origin)
+        rejected = Counter(reject.reason for reject in [*decoded.rejects, *batch.rejects])
+        read = decoded.read + len(batch.rejects)
+        yield Prepared(decoded.batch, pipeline.sketch(decoded.batch), read, rejected, batch.bytes_read)
+
+
+def ahead(items: Iterator[Prepared]) -> Iterator[Prepared]:
+    """The same items, made in a second thread a few steps ahead; an error there is raised here."""
+    line: queue.Queue[Prepared | BaseException | None] = queue.Queue(AHEAD)
+    stopped = threading.Event()
+
+    def put(item: Prepared | BaseException | None) -> None:
+        while not stopped.is_set():
+            try:
+                line.put(item, timeout=0.2)
+            except queue.Full:
+                continue
+            return
+
+    def work() -> None:
+        try:
+            for item in items:
+                put(item)
+                if stopped.is_set():
+                    return
+            put(None)
+        except BaseException as error:  # handed to the consumer, which raises it
+            put(error)
+
+    thread = threading.Thread(target=work, name="prepare", daemon=True)
+    thread.start()
+    try:
+        while (item := line.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        stopped.set()
+        thread.join()
+
+
+class EmbeddedHost:
+    """Runs a pipeline over prepared batches and accounts for every record."""
+
+    def __init__(self, pipeline: Pipeline, outputs: Outputs) -> None:
+        self.pipeline = pipeline
+        self.totals = Totals()
+        self._outputs = outputs
+        self._started = time.monotonic()
+
+    def feed(self, prepared: Prepared) -> Decisions:
+        """Process one batch and write what it decided."""
+        self.totals.read += prepared.read
+        self.totals.rejected += prepared.rejected
+        if len(prepared.events):
+            first, last = int(prepared.events.ts.min()), int(prepared.events.ts.max())
+            self.totals.first_ts = min(first, self.totals.first_ts or first)
+            self.totals.last_ts = max(last, self.totals.last_ts or last)
+        return self._write(self.pipeline.process(prepared.events, prepared.sketches))
+
+    def finish(self) -> Decisions:
+        """The input has ended for now: let everything held come to a verdict."""
+        return self._write(self.pipeline.finish())
+
+    def _write(self, decisions: Decisions) -> Decisions:
+        self.totals.alerts.extend(decisions.alerts)
+        for account_id, signal in decisions.signals:
+            self.totals.signals[account_id] = signal.action if signal else "allow"
+        self._outputs.write(decisions)
+        return decisions
+
+    def summary(self) -> RunSummary:
+        """The run as people are told of it."""
+        counts, totals = self.pipeline.counts, self.totals
+        rejected = Counter(totals.rejected)
+        rejected.update(counts.rejected)
+        return RunSummary(
+            read=totals.read,
+            accepted=counts.accepted,
+            duplicate=counts.duplicate,
+            late=counts.late,
+            rejected=dict(rejected),
+            alerts=totals.alerts,
+            signals=dict(Counter(totals.signals.values())),
+            accounts=len(self.pipeline.campaigns.directory),
+            first_ts=totals.first_ts,
+            last_ts=totals.last_ts,
+            wall_s=time.monotonic() - self._started,
+        )
+
+
+def save_state(folder: Path, pipeline: Pipeline) -> None:
+    """Write the pipeline's state so that it is either the old or the new one, whatever happens."""
+    folder.mkdir(parents=True, exist_ok=True)
+    target, fresh = folder / STATE_FILE, folder / (STATE_FILE + ".new")
+    with fresh.open("wb") as file:
+        file.write(pack("embedded", 1, {"pipeline": pipeline.snapshot()}, {}))
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(target)
+
+
+def load_state(folder: Path, pipeline: Pipeline) -> bool:
+    """Continue from a kept state; False where there is none.
+
+    Raises:
+        ConfigError: there is one and it cannot be read; the message says why and what to do.
+    """
+    path = folder / STATE_FILE
+    if not path.exists():
+        return False
+    try:
+        meta, _ = unpack(path.read_bytes(), "embedded", 1)
+        pipeline.restore(meta["pipeline"])
+    except (WireError, OSError) as error:
+        raise ConfigError(f"{path} cannot be continued: {error}; move it away to start afresh") from error
+    return True
+
+
+OnBatch = Callable[[EmbeddedHost, Prepared, Decisions], None]
+"""Called after each batch, for progress and pages."""

@@ -1,0 +1,106 @@
+"""The command ``replay``: files or stdin through the embedded host, as fast as they can be read or at their own pace.
+
+What lives here: the run of one or more files. What does not: arguments (``cli``) and words at the end (``summary``).
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from models.alert import Mode
+from models.decode import Decoder
+from models.hashing import KeyedHash
+from models.pipeline import Pipeline
+from streams.embedded import EmbeddedHost, Outputs, Prepared, ahead, load_state, prepare, save_state
+from streams.progress import Progress
+from streams.records import RecordBatch, RecordFile
+from streams.summary import RunSummary, summarise
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayOptions:
+    """What to read and where to write; ``speed`` is event seconds per second, 0 as fast as possible."""
+
+    files: list[str]
+    secret: bytes
+    alerts: str | None = None
+    signals: str | None = None
+    format: str = "auto"
+    state: str | None = None
+    speed: float = 0.0
+    tenant: str = "default"
+    mode: Mode = "enforce"
+    quiet: bool = False
+
+
+def _files(paths: list[str]) -> list[RecordFile]:
+    """Open every file before the first is read, so that a wrong name stops the run at once; a folder means its files."""
+    names: list[str] = []
+    for path in paths:
+        folder = Path(path)
+        names += sorted(str(item) for item in folder.rglob("*") if item.is_file()) if folder.is_dir() else [path]
+    return [RecordFile(name) for name in names]
+
+
+def _batches(files: list[RecordFile]) -> Iterator[RecordBatch]:
+    """All batches; the bytes read count on from file to file."""
+    before = 0
+    for file in files:
+        last = 0
+        for batch in file.batches():
+            last = batch.bytes_read
+            yield RecordBatch(batch.records, batch.origin, batch.rejects, before + last)
+        before += last
+
+
+def _pace(prepared: Prepared, speed: float, start: tuple[float, int] | None) -> tuple[float, int] | None:
+    """Wait until event time has earned this batch at ``speed``."""
+    if not speed or not len(prepared.events):
+        return start
+    newest = int(prepared.events.ts.max())
+    if start is None:
+        return time.monotonic(), newest
+    ahead_s = (newest - start[1]) / 1000 / speed - (time.monotonic() - start[0])
+    if ahead_s > 0:
+        time.sleep(ahead_s)
+    return start
+
+
+def replay(options: ReplayOptions) -> RunSummary:
+    """Run the files through a pipeline; returns what people are told at the end."""
+    pipeline = Pipeline(options.secret, tenant=options.tenant, mode=options.mode)
+    if options.state:
+        load_state(Path(options.state), pipeline)
+    files = _files(options.files)
+    sizes = [file.size for file in files]
+    total = None if None in sizes else sum(size or 0 for size in sizes)
+    progress = Progress(total)
+    outputs = Outputs(options.alerts, options.signals)
+    host = EmbeddedHost(pipeline, outputs)
+    start: tuple[float, int] | None = None
+    try:
+        decoder = Decoder(KeyedHash(options.secret), options.format)
+        for prepared in ahead(prepare(_batches(files), decoder, pipeline)):
+            start = _pace(prepared, options.speed, start)
+            host.feed(prepared)
+            if not options.quiet:
+                progress.update(host.totals.read, prepared.bytes_read, host.totals.last_ts)
+        if options.state:
+            save_state(Path(options.state), pipeline)
+        host.finish()
+    finally:
+        progress.finish()
+        outputs.close()
+    return host.summary()
+
+
+def run(options: ReplayOptions) -> int:
+    """Replay and tell the story on standard output."""
+    result = replay(options)
+    sys.stdout.write(summarise(result, width=shutil.get_terminal_size().columns, colour=sys.stdout.isatty()))
+    return 0
