@@ -52,7 +52,7 @@ def _ipv4(data: Bytes, start: int, end: int) -> Any:
     """The address as an integer, or -1; stops at a port."""
     address, octet, digits, dots = 0, 0, 0, 0
     for at in range(start, end):
-        byte = data[at]
+        byte = int(data[at])
         if byte >= 48 and byte <= 57:
             if digits > 0 and octet == 0:
                 return -1  # a leading zero is octal to some and decimal to others
@@ -89,7 +89,8 @@ def _ipv4_network(address: int) -> Any:
 
 
 @jit_helper
-def _hex(byte: int) -> Any:
+def _hex(data: Bytes, at: int) -> Any:
+    byte = int(data[at])
     if byte >= 48 and byte <= 57:
         return byte - 48
     lower = byte | 32
@@ -109,8 +110,8 @@ def _ipv6(data: Bytes, start: int, end: int, groups: Any) -> Any:
                 return 0
             at += 1
         first, value = at, 0
-        while at < end and at < first + 4 and _hex(data[at]) >= 0:
-            value, at = value * 16 + _hex(data[at]), at + 1
+        while at < end and at < first + 4 and _hex(data, at) >= 0:
+            value, at = value * 16 + _hex(data, at), at + 1
         if at < end and data[at] == 46 and count < 7:
             address = _ipv4(data, first, end)
             if address < 0:
