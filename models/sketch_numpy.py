@@ -218,16 +218,12 @@ def _edge_minima(masked: UInt64, offsets: Int64, plan: Plan) -> tuple[Int64, UIn
     rows, values = shingle_hashes(masked, offsets, plan.edge_words, plan.secrets.edge, plan.secrets)
     values = np.maximum(values, np.uint64(1))
     begins = np.flatnonzero(np.diff(rows, prepend=-1))
-    ends = np.append(begins[1:], len(rows))
-    found: list[UInt64] = [
-        np.array([part.min() for part in parts], np.uint64)
-        for edge in EDGES
-        for parts in (
-            [values[begin : min(begin + edge, end)] for begin, end in zip(begins, ends, strict=True)],
-            [values[max(end - edge, begin) : end] for begin, end in zip(begins, ends, strict=True)],
-        )
-    ]
-    return np.tile(rows[begins], len(found)), np.concatenate(found)
+    ends = np.append(begins[1:], len(rows))[: len(begins)]
+    bounded = np.append(values, np.uint64(2**64 - 1))  # so that the last range may end at the end
+    ranges = [(begins, np.minimum(begins + edge, ends)) for edge in EDGES]
+    ranges += [(np.maximum(ends - edge, begins), ends) for edge in EDGES]
+    found = [np.minimum.reduceat(bounded, np.column_stack(pair).ravel())[::2] for pair in ranges if len(begins)]
+    return np.tile(rows[begins], len(found)), np.concatenate([values[:0], *found])
 
 
 def _distinct(rows: Int64, values: UInt64) -> tuple[Int64, UInt64]:
