@@ -104,11 +104,8 @@ class EventColumns:
         )
 
     def _client(self, user_agent: Strings, ja4: Strings) -> UInt64:
-        """One value for the pair, 0 where both are absent; a rotation keeps the two from cancelling out."""
-        first, second = self.hashes("user_agent", user_agent), self.hashes("ja4", ja4)
-        pair = first ^ (second << np.uint64(1) | second >> np.uint64(63))
-        pair[(pair == 0) & ((first | second) != 0)] = 1
-        return pair
+        """One value for the pair, 0 where both are absent; under two sub-keys the parts cannot cancel out."""
+        return self.hashes("user_agent", user_agent) ^ self.hashes("ja4", ja4)
 
 
 def time_ms(value: float | str | None) -> int:
