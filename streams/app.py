@@ -1,0 +1,215 @@
+"""The Kafka host: a Faust application whose engines do the work.
+
+What lives here: wiring, start, stop and exit codes. Faust is the shell: supervision and the agents of the low-rate
+control topics. The stages run in engines of our own (``engine``), because a record through a Faust stream costs
+about 250 us and its tables lose or double state under kill -9.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import faust
+from aiokafka.errors import KafkaError
+from mode import Service
+
+from models.errors import DistilwatchError
+from streams.config import Settings, client_options
+from streams.control import Control, ControlLog
+from streams.engine import Engine, EngineError
+from streams.health import Component, Health
+from streams.metrics import Metrics
+from streams.partition import place_of
+from streams.redis_signals import Projection
+from streams.stage import StageSpec
+from streams.topics import Topics, create
+
+log = logging.getLogger("distilwatch")
+
+POLL_AGE_MAX_S = 60.0
+"""An engine that has not polled for this long is stuck; the supervisor of the process should restart it."""
+STOP_S = 20.0
+StagesFactory = Callable[[Settings, Topics], Sequence[StageSpec]]
+
+
+class Runner(Service):
+    """Lets Faust start, supervise and stop something with ``run`` and ``stop``."""
+
+    def __init__(self, work: Engine | Projection, **options: Any) -> None:
+        super().__init__(**options)
+        self.work = work
+        self._task: asyncio.Task[None] | None = None
+
+    async def on_start(self) -> None:
+        """Run in the background; an error there ends the application."""
+        self._task = asyncio.create_task(self._run())
+
+    async def _run(self) -> None:
+        try:
+            await self.work.run()
+        except Exception as error:
+            # Whatever it was, this process may not go on; texts of unknown errors may quote input.
+            known = isinstance(error, DistilwatchError | KafkaError | OSError)
+            await self.crash(error if known else EngineError(place_of(error)))
+
+    async def on_stop(self) -> None:
+        """Let the work commit, within the bound; a hung one is left to the next owner's fencing."""
+        self.work.stop()
+        if self._task is not None:
+            await asyncio.wait([self._task], timeout=STOP_S - 5)
+
+
+class Shell(faust.App):
+    """A Faust application whose services start with it, not after its consumer group has formed."""
+
+    runners: Sequence[Runner] = ()
+
+    async def on_start(self) -> None:
+        """Start the engines first: after kill -9 they need not wait for Faust's own group."""
+        await super().on_start()
+        for runner in self.runners:
+            await self.add_runtime_dependency(runner)
+
+
+def make_shell(settings: Settings) -> Shell:
+    """The Faust application: no web server, no tables, no leader topic."""
+    kafka = settings.kafka
+    folder = settings.state_dir or Path(tempfile.gettempdir()) / f"distilwatch-{os.getuid()}"
+    options: dict[str, Any] = {}
+    if kafka.protocol.startswith("SASL") and kafka.password is not None:
+        context = client_options(kafka).get("ssl_context")
+        options["broker_credentials"] = faust.SASLCredentials(
+            username=kafka.username, password=kafka.password.reveal(), mechanism=kafka.mechanism, ssl_context=context
+        )
+    elif kafka.protocol == "SSL":
+        options["broker_credentials"] = faust.SSLCredentials(client_options(kafka)["ssl_context"])
+    return Shell(
+        # Each process reads all control records from their start, so none shares or resumes a group.
+        f"{kafka.group}-control-{kafka.slot}-{time.time_ns():x}",
+        broker=[f"kafka://{broker}" for broker in kafka.brokers.split(",")],
+        datadir=str(folder / "faust"),
+        autodiscover=False,
+        web_enabled=False,
+        topic_disable_leader=True,
+        topic_allow_declare=False,
+        table_standby_replicas=0,
+        broker_session_timeout=10,
+        broker_heartbeat_interval=2.5,
+        consumer_auto_offset_reset="earliest",
+        **options,
+    )
+
+
+def add_control(shell: Shell, topics: Topics, metrics: Metrics, log_of_control: ControlLog) -> None:
+    """An agent that puts label and rule records into the table; raw bytes, so no content can break it."""
+    source = shell.topic(
+        topics.labels, topics.rules, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
+    )
+
+    async def control(stream: Any) -> None:
+        async for event in stream.events():
+            message = event.message
+            if log_of_control.add(Control(message.topic, message.offset, message.key or b"", message.value or b"")):
+                metrics.control_records.labels(message.topic).inc()
+
+    shell.agent(source, name="control")(control)
+
+
+def engine_state(engine: Engine) -> Component:
+    """Down when it no longer polls, starting while partitions are coming back."""
+    age = time.monotonic() - engine.last_poll
+    if age > POLL_AGE_MAX_S:
+        return Component("down", f"has not polled for {age:.0f} s")
+    if not engine.ready:
+        return Component("starting", "waits for its partitions")
+    return Component("ok", f"{len(engine.live)} partitions")
+
+
+def projection_state(projection: Projection) -> Component:
+    """Degraded while Redis is away: detection goes on, limiters keep what they have until it ends."""
+    if projection.down_reason:
+        return Component("degraded", f"{projection.down_reason}; {projection.pending} keys wait")
+    return Component("ok", f"{projection.pending} keys wait")
+
+
+class Worker:
+    """Everything one process runs, in starting order."""
+
+    def __init__(self, settings: Settings, stages: StagesFactory) -> None:
+        self.settings = settings
+        self.topics = Topics(settings.kafka.prefix)
+        self.metrics = Metrics()
+        self.control = ControlLog([self.topics.labels, self.topics.rules])
+        self.engines = [Engine(spec, settings, self.metrics, self.control) for spec in stages(settings, self.topics)]
+        self.projection = Projection(settings, self.metrics) if settings.redis.url else None
+        self.shell = make_shell(settings)
+        add_control(self.shell, self.topics, self.metrics, self.control)
+        work: list[Engine | Projection] = [*self.engines, *([self.projection] if self.projection else [])]
+        self.shell.runners = [Runner(item) for item in work]
+        self.health = Health(settings.http, self.metrics, self._checks())
+        for engine in self.engines:
+            self.metrics.observe_events(engine.spec.name, engine.counts)
+
+    def _checks(self) -> dict[str, Callable[[], Component]]:
+        checks: dict[str, Callable[[], Component]] = {
+            engine.spec.name: partial(engine_state, engine) for engine in self.engines
+        }
+        if self.projection is not None:
+            checks["redis"] = partial(projection_state, self.projection)
+        return checks
+
+    async def run(self) -> int:
+        """Run until SIGTERM or SIGINT (0) or until a part may not go on (1)."""
+        loop, ended = asyncio.get_running_loop(), asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, ended.set)
+        await self.health.start()
+        try:
+            await self.shell.start()
+            await self._until_end(ended)
+            crashed = self.shell.crash_reason
+            for runner in self.shell.runners:
+                runner.work.stop()  # all at once: their last commits run side by side
+            await asyncio.wait_for(self.shell.stop(), STOP_S)
+        finally:
+            await self.health.stop()
+        if crashed is not None:
+            log.error("ended: %s", crashed)
+        return 1 if crashed else 0
+
+    async def _until_end(self, ended: asyncio.Event) -> None:
+        stopped = asyncio.create_task(self.shell.wait_until_stopped())
+        asked = asyncio.create_task(ended.wait())
+        await asyncio.wait([stopped, asked], return_when=asyncio.FIRST_COMPLETED)
+        for task in (stopped, asked):
+            task.cancel()
+
+
+async def _run(settings: Settings, stages: StagesFactory) -> int:
+    if settings.kafka.create_topics:
+        specs = Topics(settings.kafka.prefix).catalogue()
+        kafka = settings.kafka
+        await create(client_options(kafka), specs, partitions=kafka.partitions, replication=kafka.replication)
+    return await Worker(settings, stages).run()
+
+
+def run_worker(settings: Settings, stages: StagesFactory) -> int:
+    """Run the Kafka host in this process until it is told to stop; the exit code for it.
+
+    A part that hangs in its end does not keep the process: after 30 s it is left to the fencing of its successor.
+    """
+    try:
+        code = asyncio.run(_run(settings, stages))
+    except (DistilwatchError, KafkaError, TimeoutError) as error:
+        log.error("ended: %s: %s", type(error).__name__, error)
+        code = 1
+    return code

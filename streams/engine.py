@@ -1,0 +1,277 @@
+"""The micro-batch engine: one consumer group per stage, one transactional owner per partition.
+
+What lives here: polling, rebalances, the checkpoint rhythm, poison. What does not: how one partition commits and
+comes back (``partition``). Any error that is not understood ends the process, and the next one starts from the last
+commit; that is the only recovery path, so it is the tested one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import KafkaError
+
+from models.errors import DistilwatchError
+from streams.config import Settings, client_options
+from streams.control import ControlLog
+from streams.metrics import Metrics
+from streams.partition import Host, Partition, PoisonError, Quarantine, place_of
+from streams.stage import Observed, StageSpec
+from streams.statelog import LogReader
+from streams.topics import Topics
+
+log = logging.getLogger("distilwatch.engine")
+
+POLL_MS = 50
+REVOKE_S = 5.0
+"""How long a rebalance may wait for the last commit; what is not committed by then the next owner does again."""
+STOP_S = 10.0
+OUTPUT_BYTES_MAX = 16 << 20
+"""Outputs kept for one transaction; beyond it the transaction comes early."""
+FRESH_POLL_MS = 5_000
+"""An idle partition must have heard from its broker this recently: the broker's silence is not the input's."""
+
+
+class EngineError(DistilwatchError):
+    """The engine cannot go on correctly in this process."""
+
+
+class Engine(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Runs one stage over the partitions that the group gives to this process."""
+
+    def __init__(self, spec: StageSpec, settings: Settings, metrics: Metrics, control: ControlLog) -> None:
+        self.spec = spec
+        self.live: dict[TopicPartition, Partition] = {}
+        self.last_poll = time.monotonic()
+        self.joined = False
+        self._settings = settings
+        self._metrics = metrics
+        self._control = control
+        self._pending: set[TopicPartition] = set()
+        self._quarantines: dict[TopicPartition, Quarantine] = {}
+        self._last_input: dict[TopicPartition, float] = {}
+        self._lock = asyncio.Lock()
+        self._opening: asyncio.Task[Partition] | None = None
+        self._fatal: BaseException | None = None
+        self._stopping = asyncio.Event()
+        kafka, clients = settings.kafka, client_options(settings.kafka)
+        self._reader = LogReader(clients)
+        self._consumer = AIOKafkaConsumer(
+            **clients,
+            group_id=f"{kafka.group}-{spec.name}",
+            group_instance_id=f"{kafka.group}-{spec.name}-{kafka.slot}",
+            isolation_level="read_committed",
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            session_timeout_ms=kafka.session_ms,
+            heartbeat_interval_ms=max(200, kafka.session_ms // 5),
+            max_partition_fetch_bytes=4 << 20,
+        )
+
+    @property
+    def ready(self) -> bool:
+        """All assigned partitions are live."""
+        return self.joined and not self._pending
+
+    async def run(self) -> None:
+        """Work until ``stop``; then commit what is done and return.
+
+        Raises:
+            EngineError: this process may not go on; it should exit non-zero at once.
+        """
+        await self._reader.start()
+        try:
+            await self._start_consumer()
+            while not self._stopping.is_set():
+                await self._turn()
+            await asyncio.wait_for(self._release(), STOP_S)
+        except (KafkaError, DistilwatchError, PoisonError, TimeoutError) as error:
+            raise EngineError(f"{self.spec.name}: {type(error).__name__}: {error}") from error
+        except Exception as error:
+            # A stage raised outside a record; its message may quote one, so only the place is told.
+            raise EngineError(f"{self.spec.name}: {place_of(error)}") from None
+        finally:
+            await self._disconnect()
+
+    def stop(self) -> None:
+        """Ask ``run`` to end cleanly; a recovery under way is given up."""
+        self._stopping.set()
+        self._pending.clear()
+        if self._opening is not None:
+            self._opening.cancel()
+
+    async def _start_consumer(self) -> None:
+        topic = self.spec.input_topic
+        count, states = await self._reader.partitions(topic), await self._reader.partitions(self.spec.state_topic)
+        if not count or count != states:
+            raise EngineError(f"{topic} has {count} partitions, {self.spec.state_topic} {states}: create topics first")
+        kafka = self._settings.kafka
+        secret = self._settings.secret
+        self._host = Host(
+            spec=self.spec,
+            settings=self._settings.engine,
+            clients=client_options(kafka),
+            producer_prefix=f"{kafka.prefix}.{kafka.group}.{self.spec.name}",
+            rejects_topic=Topics(kafka.prefix).rejects,
+            reject_key=secret.reveal().encode()[:64] if secret else b"",
+            metrics=self._metrics,
+            partitions=count,
+            control=self._control,
+        )
+        await self._control.load(self._reader)
+        await self._consumer.start()
+        self._consumer.subscribe([topic], listener=self)
+
+    async def _disconnect(self) -> None:
+        for partition in self.live.values():
+            await partition.close()
+        await self._consumer.stop()
+        await self._reader.stop()
+
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        """Only note them: a recovery here would hold back the heartbeats of the group."""
+        for where in assigned:
+            # A position must exist before the first poll; the real one comes with the recovery.
+            self._consumer.seek(where, 0)
+            self._consumer.pause(where)
+            self._pending.add(where)
+        self.joined = True
+
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        """Commit within a bound and let go. Errors here are swallowed by the client, so they are kept for the loop."""
+        self.joined = False
+        self._pending.clear()
+        if self._opening is not None:
+            self._opening.cancel()
+        try:
+            async with self._lock:
+                await asyncio.wait_for(self._release(), REVOKE_S)
+        except Exception as error:
+            self._fatal = error
+
+    async def _release(self) -> None:
+        """Commit all partitions and give them up."""
+        if self._fatal is None:
+            await self._commit(partition for partition in self.live.values() if partition.changed)
+        for partition in self.live.values():
+            await partition.close()
+        self.live.clear()
+
+    async def _turn(self) -> None:
+        """One round: bring one partition back, take one batch, commit when it is time."""
+        if self._pending:
+            await self._open_next(min(self._pending))
+        batches = await self._consumer.getmany(timeout_ms=POLL_MS, max_records=self._settings.engine.batch_records)
+        self.last_poll = time.monotonic()
+        async with self._lock:
+            if self._fatal is not None:
+                raise self._fatal
+            for where, records in batches.items():
+                await self._take(where, records)
+            await self._commit_when_due()
+        self._measure()
+
+    async def _open_next(self, where: TopicPartition) -> None:
+        partition = Partition(self._host, where.partition, self._quarantines.setdefault(where, Quarantine()))
+        self._opening = asyncio.create_task(self._opened(partition))
+        try:
+            await self._opening
+        except asyncio.CancelledError:
+            await partition.close()
+            if where in self._pending:  # not a rebalance: this task itself is to end
+                raise
+            return
+        finally:
+            self._opening = None
+        if where not in self._pending:  # revoked in the moment between
+            await partition.close()
+            return
+        self._pending.discard(where)
+        self._go_live(where, partition)
+
+    async def _opened(self, partition: Partition) -> Partition:
+        await partition.open(self._reader)
+        return partition
+
+    def _go_live(self, where: TopicPartition, partition: Partition) -> None:
+        self._consumer.seek(where, partition.offset)
+        self._consumer.resume(where)
+        self.live[where] = partition
+        self._last_input[where] = time.monotonic()
+
+    async def _take(self, where: TopicPartition, records: list[object]) -> None:
+        partition = self.live.get(where)
+        if partition is None or not records:
+            return
+        self._last_input[where] = time.monotonic()
+        self._metrics.input_records.labels(self.spec.name).inc(len(records))
+        try:
+            partition.fold(records)
+        except PoisonError as error:
+            await self._recover(where, partition, error)
+
+    async def _recover(self, where: TopicPartition, partition: Partition, error: PoisonError) -> None:
+        """Come back from the last commit, find the one record that raises, and go on without it.
+
+        The stage that raised may have taken half a batch, so it is thrown away. The second try goes record by record;
+        a record that raises alone is left out of the fold from then on, and its place goes to the rejects topic.
+        """
+        log.error("%s/%d: %s", where.topic, where.partition, error)
+        quarantine = self._quarantines[where]
+        if error.first == error.last:
+            quarantine.skips.add(error.first)
+            self._metrics.poison_records.labels(self.spec.name).inc()
+        quarantine.careful_until = max(quarantine.careful_until, error.last + 1)
+        self._consumer.pause(where)
+        del self.live[where]
+        await partition.close()
+        again = Partition(self._host, where.partition, quarantine)
+        await again.open(self._reader)
+        self._go_live(where, again)
+
+    async def _commit_when_due(self) -> None:
+        now = time.monotonic()
+        changed = [partition for partition in self.live.values() if partition.changed or partition.has_news]
+        large = any(partition.output_bytes > OUTPUT_BYTES_MAX for partition in changed)
+        if changed and (large or now >= self._commit_due):
+            await self._commit(changed)
+        elif not changed:
+            self._commit_due = now + self._settings.engine.checkpoint_ms / 1000
+        silent = [partition for where, partition in self.live.items() if self._fell_silent(where, partition, now)]
+        await asyncio.gather(*(partition.commit(idle=True) for partition in silent))
+
+    _commit_due = 0.0
+
+    def _fell_silent(self, where: TopicPartition, partition: Partition, now: float) -> bool:
+        if partition.idle or now - self._last_input[where] < self._settings.engine.idle_ms / 1000:
+            return False
+        heard = self._consumer.last_poll_timestamp(where)
+        return heard is not None and time.time() * 1000 - heard < FRESH_POLL_MS
+
+    async def _commit(self, partitions: Iterable[Partition]) -> None:
+        started = time.monotonic()
+        await asyncio.gather(*(partition.commit() for partition in partitions))
+        self._metrics.checkpoint_seconds.labels(self.spec.name).observe(time.monotonic() - started)
+        self._commit_due = time.monotonic() + self._settings.engine.checkpoint_ms / 1000
+
+    def _measure(self) -> None:
+        for where, partition in self.live.items():
+            labels = (self.spec.name, str(where.partition))
+            end = self._consumer.last_stable_offset(where)
+            if end is not None:
+                self._metrics.lag_records.labels(*labels).set(max(0, end - partition.offset))
+            if isinstance(partition.stage, Observed):
+                self._metrics.watermark_ms.labels(*labels).set(partition.stage.watermark_ms)
+
+    def counts(self) -> dict[tuple[str, str], int]:
+        """The stages' own event counts, summed over the live partitions."""
+        total: dict[tuple[str, str], int] = {}
+        for partition in self.live.values():
+            if isinstance(partition.stage, Observed):
+                for key, value in partition.stage.counts().items():
+                    total[key] = total.get(key, 0) + value
+        return total

@@ -1,0 +1,334 @@
+"""One input partition: its stage, its transactional producer, and the one order in which it commits.
+
+What lives here: folding batches, the transaction, the snapshot schedule, recovery. What does not: the consumer and
+the group (``engine``). The transactional id belongs to the partition, so a new owner fences the old one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+from aiokafka import AIOKafkaProducer, TopicPartition
+
+from models.errors import WireError
+from models.event import Reject
+from models.wire import pack
+from streams.checkpoint import BARRIER, NOWHERE, VERSION, Mark, Plan, mark_record, next_mark, snapshot_records
+from streams.config import EngineSettings
+from streams.control import ControlLog
+from streams.metrics import Metrics
+from streams.stage import Controlled, Output, Record, Stage, StageSpec
+from streams.statelog import LogReader, RecoveryError, last_mark, read_plan
+
+log = logging.getLogger("distilwatch.engine")
+
+BATCH_BYTES = 768 * 1024
+"""Under the broker's default record-batch limit of 1 MiB, and above our largest envelope of 512 KiB."""
+REQUEST_BYTES = 8 << 20
+TRANSACTION_MS = 60_000
+REBUILD_RECORDS = 5_000
+"""Records between two ``advance`` calls when the state is rebuilt without marks."""
+
+
+class PoisonError(Exception):
+    """The stage raised. Carries offsets and the place in the code; the stage's own message may hold prompt text."""
+
+    def __init__(self, first: int, last: int, place: str) -> None:
+        super().__init__(f"records {first} to {last} raised {place}")
+        self.first, self.last = first, last
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What all partitions of one engine share."""
+
+    spec: StageSpec
+    settings: EngineSettings
+    clients: Mapping[str, Any]
+    producer_prefix: str
+    rejects_topic: str
+    reject_key: bytes
+    metrics: Metrics
+    partitions: int
+    control: ControlLog
+
+
+@dataclass(slots=True)
+class Quarantine:
+    """Offsets left out of the fold, and up to which offset records go in one by one to find the next such."""
+
+    skips: set[int] = field(default_factory=set)
+    careful_until: int = 0
+
+
+class Partition:
+    """The owner of one input partition, from ``open`` to ``close``."""
+
+    def __init__(self, host: Host, number: int, quarantine: Quarantine) -> None:
+        self.host = host
+        self.number = number
+        self.input = TopicPartition(host.spec.input_topic, number)
+        self.state = TopicPartition(host.spec.state_topic, number)
+        self.quarantine = quarantine
+        self.stage: Stage = host.spec.make(number, host.partitions)
+        self.offset = 0
+        self.outputs: list[Output] = []
+        self.output_bytes = 0
+        self.changed = False
+        self.idle = False
+        self.snapshot_size = 0
+        self._mark: Mark | None = None
+        # Partitions take their first snapshot at different times, so that their pauses do not add up.
+        spread = (number % host.partitions + 1) / host.partitions
+        self._snapshot_due = time.monotonic() + host.settings.snapshot_s * spread
+        self._producer = AIOKafkaProducer(
+            **host.clients,
+            transactional_id=f"{host.producer_prefix}-{number}",
+            transaction_timeout_ms=TRANSACTION_MS,
+            max_batch_size=BATCH_BYTES,
+            max_request_size=REQUEST_BYTES,
+        )
+
+    async def open(self, reader: LogReader) -> None:
+        """Fence the old owner, load the last snapshot, replay silently to the last mark; then the stage is live.
+
+        Raises:
+            RecoveryError: the past cannot be read.
+            PoisonError: the stage raised on a record that it had taken before.
+        """
+        started = time.monotonic()
+        await self._producer.start()  # takes the transactional id: the old owner's transaction is aborted
+        barrier = await self._write_barrier()
+        self._mark = mark = await last_mark(reader, self.state, barrier)
+        beginning = await reader.beginning(self.input)
+        source = "fresh"
+        if mark is None:
+            self.offset = beginning
+        elif mark.offset > await reader.end(self.input):
+            # Never reset silently: this input is another one than that we have counted so far.
+            raise RecoveryError(f"{self.input.topic}/{self.number} ends before our progress: was it recreated?")
+        else:
+            self.quarantine.skips.update(mark.skips)
+            source, plan = await self._plan(reader, mark, barrier)
+            await self._replay(reader, plan, mark, beginning)
+        if self.has_news:
+            await self.commit()  # rules that exist are in force before the next record
+        labels = (self.host.spec.name, str(self.number))
+        self.host.metrics.restores.labels(self.host.spec.name, source).inc()
+        self.host.metrics.restore_seconds.labels(*labels).set(time.monotonic() - started)
+
+    async def _write_barrier(self) -> int:
+        """The offset below which everything in the state topic is ours to read and final."""
+        async with self._producer.transaction():
+            sent = await self._producer.send(
+                self.state.topic, key=BARRIER, value=pack("barrier", VERSION, {}, {}), partition=self.number
+            )
+            barrier = (await sent).offset
+        return int(barrier)
+
+    async def _plan(self, reader: LogReader, mark: Mark, barrier: int) -> tuple[str, Plan]:
+        """The first usable way back: newest snapshot, the one before, the input from its beginning."""
+        for source, at in (("snapshot", mark.snapshot_at), ("previous", mark.previous_at)):
+            if source == "previous" and mark.snapshot_at == NOWHERE:
+                break
+            plan = await read_plan(reader, self.state, barrier, at)
+            problem = plan.problem or self._restore_problem(plan)
+            if problem is None:
+                return (source if at != NOWHERE else "marks"), plan
+            log.warning("%s/%d: %s snapshot refused: %s", self.state.topic, self.number, source, problem)
+        # No marks to repeat: outputs keep their content, only where envelopes were cut may differ.
+        self._snapshot_due = 0.0
+        self._mark = msgspec.structs.replace(mark, control_next={})
+        self.stage = self.host.spec.make(self.number, self.host.partitions)
+        return "earliest", Plan(None, None, [], mark.idle)
+
+    def _restore_problem(self, plan: Plan) -> str | None:
+        """Restore a fresh stage; the reason where the stage refuses, which an older snapshot may satisfy."""
+        self.stage = self.host.spec.make(self.number, self.host.partitions)
+        if plan.snapshot is None:
+            return None
+        try:
+            self.stage.restore(plan.snapshot)
+        except WireError as error:
+            return str(error)
+        except Exception as error:  # A stage may meet bytes that its checks did not foresee.
+            return place_of(error)
+        return None
+
+    async def _replay(self, reader: LogReader, plan: Plan, mark: Mark, beginning: int) -> None:
+        """Fold again what was folded since the snapshot, at the same marks, and drop the outputs."""
+        self.offset = beginning if plan.offset is None else plan.offset
+        self.idle = plan.idle
+        self._skip_gap(beginning)
+        for step in plan.marks:
+            await self._replay_until(reader, step.offset)
+            self._take_controls(step.controls)
+            self._silently(step.idle and not self.idle)
+            self.idle = step.idle
+        if not plan.marks and plan.snapshot is None:
+            await self._replay_until(reader, mark.offset, advance_every=REBUILD_RECORDS)
+            self._silently(mark.idle)
+        self.idle = mark.idle
+
+    def _silently(self, idle: bool) -> None:
+        if idle:
+            self.stage.idle()
+        self.stage.advance()
+
+    def _skip_gap(self, beginning: int) -> None:
+        """Go on where retention has left records; what it removed before we read it is counted, and loud."""
+        if beginning > self.offset:
+            lost = beginning - self.offset
+            log.error("%s/%d: %d offsets were removed before they were read", self.input.topic, self.number, lost)
+            self.host.metrics.gap_records.labels(self.host.spec.name).inc(lost)
+            self.offset = beginning
+
+    async def _replay_until(self, reader: LogReader, offset: int, advance_every: int = 0) -> None:
+        seen = 0
+        async for batch in reader.read(self.input, self.offset, offset):
+            self.fold(batch, silent=True)
+            seen += len(batch)
+            if advance_every and seen >= advance_every:
+                seen = 0
+                self.stage.advance()
+            await asyncio.sleep(0)  # heartbeats and other partitions get their turn
+        self.host.metrics.replayed_records.labels(self.host.spec.name).inc(max(0, offset - self.offset))
+        self.offset = max(self.offset, offset)
+
+    def fold(self, records: Sequence[Any], *, silent: bool = False) -> None:
+        """Put consumed records through the stage and keep its outputs for the next transaction.
+
+        Raises:
+            PoisonError: the stage raised; this object's stage must then not be used any more.
+        """
+        if not records:
+            return
+        alone = records[0].offset < self.quarantine.careful_until
+        for group in ([record] for record in records) if alone else (records,):
+            self._fold_group(group, silent)
+        self.changed = True
+        self.idle = False
+
+    def _fold_group(self, records: Sequence[Any], silent: bool) -> None:
+        skips = self.quarantine.skips
+        taken = [Record(r.value or b"", r.offset, r.timestamp) for r in records if not skips or r.offset not in skips]
+        first, last = records[0].offset, records[-1].offset
+        try:
+            outputs = self.stage.process(taken) if taken else []
+        except Exception as error:
+            # The message and the chain are cut off: they may quote the record.
+            raise PoisonError(first, last, place_of(error)) from None
+        if not silent:
+            self.emit(outputs)
+            self.emit([self._reject(r) for r in records if skips and r.offset in skips])
+        self.offset = last + 1
+
+    def _reject(self, record: Any) -> Output:
+        value = record.value or b""
+        digest = hashlib.blake2b(value, digest_size=8, key=self.host.reject_key).hexdigest()
+        reject = Reject("poison", self.input.topic, self.number, record.offset, digest, len(value))
+        return Output(self.host.rejects_topic, None, None, msgspec.json.encode(reject))
+
+    def emit(self, outputs: Sequence[Output]) -> None:
+        """Keep outputs for the next transaction."""
+        self.outputs.extend(outputs)
+        self.output_bytes += sum(len(output.value or b"") for output in outputs)
+
+    async def commit(self, *, idle: bool = False) -> None:
+        """Write outputs, progress and, when due, a snapshot in one transaction.
+
+        The order: control records, ``idle``, ``advance``: the snapshot and the mark describe the state after them.
+        Snapshot chunks before outputs, because an open transaction holds back readers of every topic it has written.
+        The mark last: its position in the log says that all before it belongs to it. Nothing of this object changes
+        until the commit is confirmed; after any error the owner ends, and the next one starts from the last mark.
+        """
+        controls, control_next = self._new_controls()
+        self.emit(self._take_controls(controls))
+        if idle:
+            self.emit(self.stage.idle())
+        self.emit(self.stage.advance())
+        idle = idle or self.idle
+        snapshot = self.stage.snapshot() if time.monotonic() >= self._snapshot_due else None
+        async with self._producer.transaction():
+            at = None if snapshot is None else await self._send_snapshot(snapshot, idle)
+            skips = tuple(sorted(self.quarantine.skips))
+            mark = next_mark(self._mark, offset=self.offset, idle=idle, skips=skips, snapshot_at=at)
+            mark = msgspec.structs.replace(mark, controls=controls, control_next=control_next)
+            pending = [
+                await self._producer.send(o.topic, value=o.value, key=o.key, partition=o.partition)
+                for o in self.outputs
+            ]
+            key, value = mark_record(mark)
+            pending.append(await self._producer.send(self.state.topic, key=key, value=value, partition=self.number))
+            await asyncio.gather(*pending)
+        self._committed(mark, snapshot)
+
+    @property
+    def has_news(self) -> bool:
+        """Whether control records wait for the next commit."""
+        seen = self._mark.control_next if self._mark else {}
+        return isinstance(self.stage, Controlled) and self.host.control.news(seen)
+
+    def _new_controls(self) -> tuple[tuple[tuple[str, bytes, bytes], ...], dict[str, int]]:
+        seen = self._mark.control_next if self._mark else {}
+        if not self.has_news:
+            return (), seen
+        records, after = self.host.control.since(seen)
+        return tuple((record.topic, record.key, record.value) for record in records), after
+
+    def _take_controls(self, controls: Sequence[tuple[str, bytes, bytes]]) -> list[Output]:
+        outputs: list[Output] = []
+        if isinstance(self.stage, Controlled):
+            for topic, key, value in controls:
+                try:
+                    outputs += self.stage.control(topic, key, value)
+                except Exception as error:  # One bad rule must not stop detection; a replay fails the same way.
+                    log.error("%s: a record of %s was refused: %s", self.host.spec.name, topic, place_of(error))
+        return outputs
+
+    async def _send_snapshot(self, data: bytes, idle: bool) -> int:
+        newest = 1 if self._mark is None else self._mark.newest + 1
+        first: int | None = None
+        for key, value in snapshot_records(data, generation=newest, offset=self.offset, idle=idle):
+            sent = await self._producer.send(self.state.topic, key=key, value=value, partition=self.number)
+            if first is None:
+                first = int((await sent).offset)
+        if first is None:
+            raise RecoveryError("a snapshot has at least a header")
+        return first
+
+    def _committed(self, mark: Mark, snapshot: bytes | None) -> None:
+        metrics, name = self.host.metrics, self.host.spec.name
+        counts: dict[str, int] = {}
+        for output in self.outputs:
+            counts[output.topic] = counts.get(output.topic, 0) + 1
+        for topic, count in counts.items():
+            metrics.output_records.labels(name, topic).inc(count)
+        self.outputs, self.output_bytes = [], 0
+        self._mark, self.idle, self.changed = mark, mark.idle, False
+        if snapshot is not None:
+            self.snapshot_size = len(snapshot)
+            settings = self.host.settings
+            spent_s = len(snapshot) * self.host.partitions / settings.snapshot_bytes_per_s
+            self._snapshot_due = time.monotonic() + max(settings.snapshot_s, spent_s)
+            metrics.snapshot_bytes.labels(name, str(self.number)).set(len(snapshot))
+
+    async def close(self) -> None:
+        """Give up the producer; an open transaction is left to the next owner, who aborts it."""
+        await self._producer.stop()
+
+
+def place_of(error: BaseException) -> str:
+    """Type of an exception and the line that raised it, without its message."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = f"{trace.tb_frame.f_code.co_filename.rsplit('/', 1)[-1]}:{trace.tb_lineno}" if trace else "?"
+    return f"{type(error).__name__} at {where}"

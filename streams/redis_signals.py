@@ -1,0 +1,281 @@
+"""Signals in Redis: a projection of the signals topic that limiters read with one call.
+
+What lives here: reading the topic, when a signal is newer, how long it lives. What does not: deciding signals.
+The topic is compacted and read from its start on every assignment, so Redis may be lost at any time. Writes follow
+the engine's commit through the topic itself; a Redis that is down therefore never holds up the engine.
+
+Newer means a higher (ts, seq). It is decided by WATCH, read, MULTI: optimistic, so that a limiter's Redis user needs
+neither scripting nor functions, and two owners during a rebalance still cannot put an old signal over a new one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+import redis.asyncio as redis
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import IllegalStateError
+from redis.exceptions import RedisError, WatchError
+
+from models.alert import Signal
+from streams.config import Settings, client_options
+from streams.metrics import Metrics
+from streams.topics import Topics
+
+log = logging.getLogger("distilwatch.redis")
+
+BATCH_KEYS = 256
+"""Keys per optimistic transaction: three round trips share their cost, and a conflict repeats little."""
+PENDING_MAX = 1_000_000
+"""Latest signals kept while Redis is away (about 500 B each); beyond it reading the topic waits instead."""
+BACKOFF_S = (0.2, 5.0)
+LIVENESS_S = 2.0
+OPEN_AFTER = 3
+"""Failures in a row after which the projection calls Redis down; from then on it only probes."""
+
+
+class Write(NamedTuple):
+    """The latest that is known about one key: a signal and when it was published, or (None) its removal."""
+
+    signal: Signal | None
+    published_ms: int
+
+
+def signal_key(tenant: str, account_id: str) -> str:
+    """The hash of one account; braces keep a tenant's keys in one slot of a Redis cluster."""
+    return f"distilwatch:v1:signal:{{{tenant}}}:{account_id}"
+
+
+def cluster_key(tenant: str, cluster_id: str) -> str:
+    """The hash of one cluster's shared budget."""
+    return f"distilwatch:v1:cluster:{{{tenant}}}:{cluster_id}"
+
+
+def lifetime_ms(signal: Signal, published_ms: int, now_ms: int, mode: str) -> int:
+    """How long the signal may stay in Redis from now on, in milliseconds; not positive when it has ended.
+
+    "wall" ends it when the wall clock passes ``expires``. "event" gives it the time it had left when it was decided,
+    counted in real time from its publication: the same for a live stream, and sensible for a replayed one.
+    """
+    if mode == "wall":
+        return signal.expires - now_ms
+    return signal.expires - signal.ts - max(0, now_ms - published_ms)
+
+
+def _order(write: Write) -> tuple[int, int]:
+    return (write.signal.ts, write.signal.seq) if write.signal else (-1, -1)
+
+
+def hash_fields(signal: Signal) -> dict[str, str]:
+    """Every field as text; a missing one is the empty text, so that an old value never stays behind."""
+    return {name: "" if value is None else str(value) for name, value in msgspec.structs.asdict(signal).items()}
+
+
+def is_newer(signal: Signal, stored: Sequence[bytes | None]) -> bool:
+    """Whether the signal goes over the stored (ts, seq); unreadable stored values never stand in the way."""
+    try:
+        ts, seq = (int(value or b"-1") for value in stored)
+    except ValueError:
+        return True
+    return (signal.ts, signal.seq) > (ts, seq)
+
+
+class Projection(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Keeps the hashes in step with the topic until stopped."""
+
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+        self.down_reason = "not connected yet"
+        self._settings = settings
+        self._metrics = metrics
+        self._pending: dict[str, Write] = {}
+        self._failures = 0
+        self._caught_up = False
+        self._stopping = asyncio.Event()
+        self._news = asyncio.Event()
+        self._decoder = msgspec.json.Decoder(Signal)
+        kafka, url = settings.kafka, settings.redis.url
+        self._consumer = AIOKafkaConsumer(
+            **client_options(kafka),
+            group_id=f"{kafka.group}-redis",
+            group_instance_id=f"{kafka.group}-redis-{kafka.slot}",
+            isolation_level="read_committed",
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            session_timeout_ms=kafka.session_ms,
+            heartbeat_interval_ms=max(200, kafka.session_ms // 5),
+        )
+        timeout_s = settings.redis.timeout_ms / 1000
+        self._redis: Any = redis.Redis.from_url(
+            url.reveal() if url else "redis://127.0.0.1",
+            socket_timeout=timeout_s,
+            socket_connect_timeout=timeout_s,
+            retry=None,
+        )
+        self._sentinel = f"distilwatch:v1:projected:{{{settings.tenant}}}"
+
+    @property
+    def pending(self) -> int:
+        """Keys whose latest signal is not in Redis yet."""
+        return len(self._pending)
+
+    async def run(self) -> None:
+        """Read and write until ``stop``; failures of Redis are retried for ever, with backoff."""
+        await self._consumer.start()
+        self._consumer.subscribe([Topics(self._settings.kafka.prefix).signals], listener=self)
+        writer = asyncio.create_task(self._write_loop())
+        try:
+            while not self._stopping.is_set():
+                await self._read()
+        finally:
+            writer.cancel()
+            await asyncio.gather(writer, return_exceptions=True)
+            await self._consumer.stop()
+            await self._redis.aclose()
+
+    def stop(self) -> None:
+        """Ask ``run`` to end; what is pending comes again from the topic."""
+        self._stopping.set()
+
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        """Start over: what another owner wrote, or Redis lost, is compared again."""
+        for where in assigned:
+            self._consumer.seek(where, 0)
+        self._caught_up = False
+
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        """Nothing to hand over: the next owner reads from the start."""
+
+    async def _read(self) -> None:
+        if len(self._pending) >= PENDING_MAX:
+            await asyncio.sleep(0.5)
+            return
+        batches = await self._consumer.getmany(timeout_ms=100, max_records=5_000)
+        for records in batches.values():
+            for record in records:
+                self._note(record)
+        self._metrics.redis_pending.set(len(self._pending))
+        # Until the log is read to its end, an old removal could hide a newer signal that Redis already holds.
+        self._caught_up = all([await self._at_end(where) for where in self._consumer.assignment()])
+        if self._pending:
+            self._news.set()
+
+    async def _at_end(self, where: TopicPartition) -> bool:
+        try:
+            end = self._consumer.last_stable_offset(where)
+            return end is not None and await self._consumer.position(where) >= end
+        except (IllegalStateError, AssertionError):  # taken away by a rebalance in this moment
+            return False
+
+    def _note(self, record: Any) -> None:
+        """Keep the latest per key; the topic's order within an account is the order of truth."""
+        tenant = self._settings.tenant
+        account = (record.key or b"").decode("utf-8", "replace")
+        if record.value is None:
+            self._pending[signal_key(tenant, account)] = Write(None, record.timestamp)
+            return
+        try:
+            signal = self._decoder.decode(record.value)
+        except msgspec.MsgspecError:
+            self._metrics.redis_writes.labels("unreadable").inc()
+            return
+        write = Write(signal, record.timestamp)
+        self._pending[signal_key(tenant, signal.account_id)] = write
+        if signal.cluster_id:
+            self._keep_newest(cluster_key(tenant, signal.cluster_id), write)
+
+    def _keep_newest(self, key: str, write: Write) -> None:
+        """A cluster's signals come over several partitions in no order of their own."""
+        known = self._pending.get(key)
+        if known is None or known.signal is None or write.signal is None or _order(write) > _order(known):
+            self._pending[key] = write
+
+    async def _write_loop(self) -> None:
+        while True:
+            try:
+                await self._check_liveness()
+                while self._pending and (self._caught_up or len(self._pending) >= PENDING_MAX):
+                    await self._write_batch()
+                self._mark_up()
+            except (RedisError, OSError, TimeoutError) as error:
+                await self._back_off(error)
+                continue
+            self._news.clear()
+            try:
+                await asyncio.wait_for(self._news.wait(), LIVENESS_S)
+            except TimeoutError:
+                continue
+
+    async def _check_liveness(self) -> None:
+        """Ask for the sentinel: where it is missing, Redis is empty or another one, and everything is written again."""
+        if await self._redis.get(self._sentinel) is not None:
+            return
+        await self._redis.set(self._sentinel, "1")
+        for where in self._consumer.assignment():
+            self._consumer.seek(where, 0)
+        self._caught_up = False
+
+    async def _write_batch(self) -> None:
+        """Write up to ``BATCH_KEYS`` keys; they leave the queue only when Redis has confirmed them."""
+        batch = dict(list(self._pending.items())[:BATCH_KEYS])
+        keys = list(batch)
+        now_ms = int(time.time() * 1000)
+        outcomes = {"written": 0, "removed": 0, "known": 0, "ended": 0}
+        async with self._redis.pipeline(transaction=True) as pipe:
+            await pipe.watch(*keys)
+            stored = await self._stored(keys)
+            pipe.multi()
+            for key, held in zip(keys, stored, strict=True):
+                outcomes[self._plan_write(pipe, key, batch[key], held, now_ms)] += 1
+            try:
+                await pipe.execute()
+            except WatchError:
+                return  # somebody else wrote one of them: all are compared again
+        for outcome, count in outcomes.items():
+            self._metrics.redis_writes.labels(outcome).inc(count)
+        for key, write in batch.items():
+            if self._pending.get(key) is write:
+                del self._pending[key]
+        self._metrics.redis_pending.set(len(self._pending))
+
+    async def _stored(self, keys: list[str]) -> list[list[bytes | None]]:
+        async with self._redis.pipeline(transaction=False) as reads:
+            for key in keys:
+                reads.hmget(key, "ts", "seq")
+            found: list[list[bytes | None]] = await reads.execute()
+        return found
+
+    def _plan_write(self, pipe: Any, key: str, write: Write, held: Sequence[bytes | None], now_ms: int) -> str:
+        """Queue the commands for one key in the transaction and name the outcome."""
+        if write.signal is None:
+            pipe.delete(key)
+            return "removed"
+        if not is_newer(write.signal, held):
+            return "known"
+        left_ms = lifetime_ms(write.signal, write.published_ms, now_ms, self._settings.redis.ttl)
+        if left_ms <= 0:
+            return "ended"  # what is stored under the key ends by its own lifetime
+        pipe.hset(key, mapping=hash_fields(write.signal))
+        pipe.pexpire(key, left_ms)
+        return "written"
+
+    def _mark_up(self) -> None:
+        if self.down_reason:
+            log.info("redis is up")
+        self.down_reason, self._failures = "", 0
+        self._metrics.redis_up.set(1)
+
+    async def _back_off(self, error: BaseException) -> None:
+        """Wait longer after each failure, with jitter; say it once, when the circuit opens."""
+        self._failures += 1
+        if self._failures == OPEN_AFTER:
+            log.warning("redis is down (%s): signals wait, detection goes on", type(error).__name__)
+        self.down_reason = type(error).__name__
+        self._metrics.redis_up.set(0)
+        least, most = BACKOFF_S
+        await asyncio.sleep(min(most, least * 2 ** min(self._failures, 8)) * random.uniform(0.5, 1.0))  # noqa: S311

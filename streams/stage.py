@@ -1,0 +1,80 @@
+"""What the Kafka engine runs: one stage per input partition, a deterministic fold over that partition.
+
+What lives here: the contract between engine and stage. What does not: the stages (``stages``) and the engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, runtime_checkable
+
+
+class Record(NamedTuple):
+    """One input record; ``timestamp_ms`` is the broker's stamp, ``value`` empty for a tombstone."""
+
+    value: bytes
+    offset: int
+    timestamp_ms: int
+
+
+class Output(NamedTuple):
+    """One record to write; ``partition`` None lets the key decide, ``value`` None is a tombstone."""
+
+    topic: str
+    partition: int | None
+    key: bytes | None
+    value: bytes | None
+
+
+class Stage(Protocol):
+    """A pure fold: what it returns depends on its records, and on the calls of ``advance`` and ``idle``, alone.
+
+    How records are grouped into ``process`` calls must not matter. The engine records where it called ``advance``
+    and ``idle``, and repeats them there when it replays after a crash, so envelope numbers come out equal.
+    An envelope number derived from ``Record.offset`` (rather than a counter) keeps rising even when the state
+    had to be rebuilt without those marks; a stage that numbers otherwise loses outputs downstream in that case.
+    """
+
+    def process(self, records: Sequence[Record]) -> list[Output]:
+        """Fold the records in; an exception quarantines the record that raises it (see ``partition``)."""
+
+    def advance(self) -> list[Output]:
+        """Flush what is complete; called before each transaction."""
+
+    def idle(self) -> list[Output]:
+        """Called once when the partition has had no input for the idle time; a new record ends the state."""
+
+    def snapshot(self) -> bytes:
+        """The whole state, versioned."""
+
+    def restore(self, data: bytes) -> None:
+        """Replace the state of a fresh stage; WireError if it cannot be read."""
+
+
+@runtime_checkable
+class Observed(Protocol):
+    """What a stage may offer besides, for metrics: both survive restores because they are part of the fold."""
+
+    watermark_ms: int
+
+    def counts(self) -> Mapping[tuple[str, str], int]:
+        """Events so far by (outcome, reason), such as ("rejected", "bad_json") or ("accepted", "")."""
+
+
+@runtime_checkable
+class Controlled(Protocol):
+    """What a stage offers that wants labels and rules; a stage without it is not given them."""
+
+    def control(self, topic: str, key: bytes, value: bytes) -> list[Output]:
+        """Take one record of a control topic (full topic name; an empty value deletes the key)."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageSpec:
+    """Where a stage reads, where its state goes, and how one is made for (partition, partitions)."""
+
+    name: str
+    input_topic: str
+    state_topic: str
+    make: Callable[[int, int], Stage]

@@ -1,0 +1,109 @@
+"""The engine on a real broker under faults: outputs are those of one uninterrupted run, none twice, none lost."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from streams.stage import Record
+from tests.servers import wait_for
+from tests.streams.toy_worker import CountWords
+from tests.streams.workers import Fleet
+
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(180)]
+
+
+@pytest.fixture
+def fleet(kafka: str, tmp_path: Path) -> Iterator[Fleet]:
+    fleet = Fleet(kafka, tmp_path)
+    yield fleet
+    fleet.close()
+
+
+def oracle(values: list[bytes]) -> list[str]:
+    """The rows of one run over the same records, without faults."""
+    stage = CountWords("out")
+    stage.process([Record(value, offset, 0) for offset, value in enumerate(values) if b"poison" not in value])
+    return stage.rows
+
+
+def words(start: int, count: int) -> list[bytes]:
+    return [b"w%d:%d" % (number % 7, number) for number in range(start, start + count)]
+
+
+async def ended(process: subprocess.Popen[bytes], timeout_s: float = 40.0) -> int:
+    await asyncio.to_thread(wait_for, lambda: process.poll() is not None, "the end of the worker", timeout_s)
+    return int(process.returncode)
+
+
+async def test_three_kills_lose_and_double_nothing(fleet: Fleet) -> None:
+    await fleet.create()
+    fed: list[bytes] = []
+    for step in range(4):
+        process = fleet.start(TOY_BULK_BYTES="1500000")
+        for _ in range(6):
+            batch = words(len(fed), 500)
+            fed += batch
+            await fleet.produce(batch)
+            await asyncio.sleep(0.3)
+        if step < 3:
+            await fleet.rows(until=len(fed) - 1500)
+            process.kill()
+            process.wait(20)
+    rows = await fleet.rows(until=len(fed))
+    assert rows == oracle(fed), fleet.logged()[-3000:]
+
+
+async def test_sigterm_commits_and_exits_clean(fleet: Fleet) -> None:
+    await fleet.create()
+    fed = words(0, 300)
+    await fleet.produce(fed)
+    process = fleet.start(DISTILWATCH_CHECKPOINT_MS="10000")
+    await asyncio.to_thread(wait_for, lambda: "partitions assigned" in fleet.logged() or True, "start")
+    await fleet.produce(words(300, 100))
+    await asyncio.sleep(4)
+    process.send_signal(signal.SIGTERM)
+    assert await ended(process) == 0, fleet.logged()[-3000:]
+    assert await fleet.rows(until=400, timeout_s=2) == oracle(words(0, 400))
+
+
+async def test_a_zombie_is_fenced_and_ends(fleet: Fleet) -> None:
+    await fleet.create()
+    fed = words(0, 500)
+    await fleet.produce(fed)
+    zombie = fleet.start("a")
+    await fleet.rows(until=500)
+    other = fleet.start("b")
+    zombie.send_signal(signal.SIGSTOP)
+    fed += words(500, 500)
+    await fleet.produce(fed[500:])
+    await fleet.rows(until=1000)
+    zombie.send_signal(signal.SIGCONT)
+    fed += words(1000, 500)
+    await fleet.produce(fed[1000:])
+    assert await ended(zombie) != 0, fleet.logged()[-3000:]
+    assert await fleet.rows(until=1500) == oracle(fed)
+    assert other.poll() is None
+
+
+async def test_poison_is_set_aside_and_never_quoted(fleet: Fleet) -> None:
+    await fleet.create()
+    fed = [*words(0, 40), b"poison:canary", *words(41, 40), b"poison:canary", *words(82, 40)]
+    await fleet.produce(fed)
+    process = fleet.start()
+    assert await fleet.rows(until=120) == oracle(fed), fleet.logged()[-3000:]
+    rejects = await fleet.values(fleet.topics.rejects, enough=lambda found: len(found) >= 2)
+    assert [(json.loads(r)["reason"], json.loads(r)["offset"]) for r in rejects] == [("poison", 40), ("poison", 81)]
+    process.kill()
+    process.wait(20)
+    fleet.start()
+    fed += words(122, 10)
+    await fleet.produce(fed[122:])
+    assert await fleet.rows(until=130) == oracle(fed), fleet.logged()[-3000:]
+    assert "canary" not in fleet.logged() + "".join(map(str, rejects))
