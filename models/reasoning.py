@@ -18,7 +18,6 @@ TAGS = (
     "rationale",
     "scratchpad",
     "scratch_pad",
-    "chain_of_thought",
     "inner_monologue",
     "begin_of_thought",
 )

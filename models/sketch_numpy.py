@@ -92,8 +92,8 @@ def _characters(data: UInt8, offsets: Int64, table: UInt32) -> tuple[Int64, Int6
 
 def _tagged(data: UInt8, places: Int64, starts: Int64) -> Bool:
     """Whether "<" or "</" stands right before each place of its text."""
-    one = np.where(places > starts, data[places - 1], 0)
-    two = np.where(places > starts + 1, data[places - 2], 0)
+    one = np.where(places > starts, data[np.maximum(places - 1, 0)], 0)
+    two = np.where(places > starts + 1, data[np.maximum(places - 2, 0)], 0)
     tagged: Bool = (one == ord("<")) | ((one == ord("/")) & (two == ord("<")))
     return tagged
 
