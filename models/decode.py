@@ -156,7 +156,7 @@ class Decoder:
             return
         adapter = ADAPTERS[name]
         for fields in adapter.expand(entry):
-            self._note(fields.keys() - adapter.names(), work)
+            self._note(fields.keys() - adapter.names, work)
             if self._convert(adapter.request(fields), row, work):
                 work.formats[name] = work.formats.get(name, 0) + 1
 

@@ -5,8 +5,9 @@ What lives here: choosing the first name that is present, and plain conversions.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from models.columns import time_ms
 from models.event import MISSING
@@ -20,7 +21,8 @@ _AS_IS: Final = frozenset(["messages", "system", "prompt", "tools", "refused", "
 _MILLISECONDS_FROM = 1e11  # seconds reach this in the year 5138, milliseconds did in 1973
 
 
-class Adapter(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Adapter:
     """One producer's form.
 
     Attributes:
@@ -29,6 +31,7 @@ class Adapter(NamedTuple):
         ignored: names of the form that carry nothing we read.
         expand: top-level object -> flat records, one per request.
         request: flat record -> canonical fields.
+        names: every name of the form that is no surprise.
     """
 
     sources: Sources
@@ -36,10 +39,10 @@ class Adapter(NamedTuple):
     ignored: frozenset[str]
     expand: Callable[[Fields], list[Fields]]
     request: Callable[[Fields], Fields]
+    names: frozenset[str] = dataclasses.field(init=False)
 
-    def names(self) -> frozenset[str]:
-        """Every name of the form that is no surprise."""
-        return self.ignored.union(*self.sources.values())
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "names", self.ignored.union(*self.sources.values()))
 
 
 def chosen(fields: Fields, sources: Sources) -> dict[str, str]:
@@ -47,7 +50,7 @@ def chosen(fields: Fields, sources: Sources) -> dict[str, str]:
     picked = {}
     for field, names in sources.items():
         for name in names:
-            if fields.get(name) not in (None, "", [], {}):
+            if (value := fields.get(name)) is not None and value not in ("", [], {}):
                 picked[field] = name
                 break
     return picked
