@@ -20,7 +20,7 @@ from models.clusters import Candidate, find_candidates
 from models.covered import CoveredEvents
 from models.directory import Directory
 from models.evidence import weigh
-from models.features import Features, measure
+from models.features import Context, Features, measure
 from models.identity import Campaign, Memory
 from models.pending import Pending
 from models.sighting import PROFILE, SIGHTING, SightingBatch
@@ -74,6 +74,7 @@ class Campaigns:
         self.directory = Directory()
         self.memory = Memory()
         self.watermark_ms = UNSET
+        self.watch_start_ms = 1 << 62
         self.evaluations = 0
         self.latest: Evaluation | None = None
         self._profiles: list[tuple[npt.NDArray[Any], Strings]] = []
@@ -161,9 +162,11 @@ class Campaigns:
             for candidate in find_candidates(rows, templates, len(self.directory))
             if int(candidate.core.sum()) >= ACCOUNTS_MIN
         ]
+        first_at = self.covered.keys.rows["first_at"]
+        context = Context(rows, templates, self.directory, first_at, self.watch_start_ms, now_ms)
         described = [self._describe(rows, templates, candidate) for candidate in candidates]
         for candidate, campaign in zip(candidates, self.memory.match(described), strict=True):
-            features = measure(rows, templates, candidate, self.directory, now_ms)
+            features = measure(context, candidate)
             evidence = weigh(features)
             is_open = campaign is not None and campaign.open
             reason = judge(features, evidence, self.thresholds, is_open=is_open)
@@ -196,6 +199,8 @@ class Campaigns:
         due = rows["ts"] < now_ms
         picked = np.flatnonzero(due)
         picked = picked[np.lexsort((rows["key"][picked], rows["ts"][picked]))]
+        if len(picked):
+            self.watch_start_ms = min(self.watch_start_ms, int(rows["ts"][picked[0]]))
         self.directory.add(rows[picked], ids.take(picked))
         rest = np.flatnonzero(~due)
         self._profiles = [(rows[rest], ids.take(rest))] if len(rest) else []
@@ -217,6 +222,7 @@ class Campaigns:
             "unlearnt_offsets": ids.offsets,
         }
         own = {"watermark": self.watermark_ms, "since": self._rows_since, "evaluated": self._evaluated_ms, "needed": self._needed}
+        own["watch_start"] = self.watch_start_ms
         return pack("campaigns", 1, {**meta, **own, "memory": self.memory.snapshot()}, arrays)
 
     def restore(self, data: bytes) -> None:
@@ -232,4 +238,5 @@ class Campaigns:
         self._profiles = [(unlearnt, ids)] if len(unlearnt) else []
         self.watermark_ms, self._evaluated_ms = meta["watermark"], meta["evaluated"]
         self._rows_since, self._needed = meta["since"], meta["needed"]
+        self.watch_start_ms = meta["watch_start"]
         self.memory.restore(meta["memory"])

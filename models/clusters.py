@@ -152,6 +152,7 @@ class Candidate:
     starts: Ints
     account: npt.NDArray[np.uint64]  # every account that touched it, ascending
     covered: Ints  # of each, under these templates
+    prompts: Ints  # distinct among them
     share: Floats
     last: Ints
     committed: npt.NDArray[np.bool_]
@@ -194,4 +195,4 @@ def _candidate(rows: npt.NDArray[Any], picked: Ints) -> Candidate:
     bar = CORE_SHARE * float(np.quantile(share[committed], 0.9)) if committed.any() else 1.0
     core = committed & (share >= bar)
     empty = np.zeros(0, np.int64)
-    return Candidate(empty, picked, starts, account[starts[:-1]], covered, share, last, committed, core)
+    return Candidate(empty, picked, starts, account[starts[:-1]], covered, prompts, share, last, committed, core)

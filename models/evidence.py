@@ -12,6 +12,7 @@ from models.alert import Evidence
 from models.features import Features
 
 MEAN_REQUESTS_MIN = 4.0  # a variance over fewer requests an account says nothing
+LARGE, VERY_LARGE = 100, 400  # committed accounts
 Reading = Callable[[Features], Iterator[Evidence]]
 
 
@@ -129,6 +130,31 @@ def _repeats(features: Features) -> Iterator[Evidence]:
         yield Evidence("common_items", features.repeats, 0.0, "share", -2.0, text)
 
 
+def _new_templates(features: Features) -> Iterator[Evidence]:
+    value = features.new_templates
+    weight = 1.0 if value >= 0.8 else -1.0 if value <= 0.2 else 0.0
+    text = f"{_percent(value)} of the template requests use shared text that nobody used when the watch had settled."
+    yield Evidence("new_templates", value, 0.5, "share", weight, text)
+
+
+def _new_accounts(features: Features) -> Iterator[Evidence]:
+    value, fleet = features.new_accounts, features.new_accounts_fleet
+    if value < 0:
+        return
+    weight = 2.0 if value >= 0.7 and value >= 1.5 * fleet else -2.0 if value <= fleet else 0.0
+    text = f"{_percent(value)} of the accounts first appeared with the templates or in the six hours before; in the fleet {_percent(fleet)}."
+    yield Evidence("new_accounts", value, fleet, "share", weight, text)
+
+
+def _scale(features: Features) -> Iterator[Evidence]:
+    value = features.accounts
+    if value < LARGE:
+        return
+    weight = 1.0 if value < VERY_LARGE else 2.0
+    text = f"{value:,} accounts commit to the same templates; look-alikes of this size that are this alike are not known."
+    yield Evidence("scale", value, LARGE, "accounts", weight, text)
+
+
 READINGS: tuple[Reading, ...] = (
     _even_load,
     _early_even_load,
@@ -142,6 +168,9 @@ READINGS: tuple[Reading, ...] = (
     _reasoning,
     _client,
     _repeats,
+    _new_templates,
+    _new_accounts,
+    _scale,
 )
 """Every reading, in the order in which an alert lists them."""
 

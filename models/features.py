@@ -22,6 +22,8 @@ from models.templates import Templates, distinct
 YOUNG_DAYS = 10
 PERSISTENT_HOURS = 12
 HUB_ACCOUNTS_MIN = 3
+SETTLE_MS = 6 * 3_600_000
+"""What is in use in the first six hours of the watch may have been so for months."""
 
 
 class Features(msgspec.Struct, frozen=True):
@@ -55,7 +57,9 @@ class Features(msgspec.Struct, frozen=True):
     network_part: float
     client_lift: float  # how many times commoner the core's commonest client is there than in the fleet
     client_part: float
-    new_templates: float  # share of covered requests under templates first seen in the last 24 hours
+    new_templates: float  # share of the core's covered requests whose shared text was unknown when the watch had settled
+    new_accounts: float  # share of core accounts that first appeared with the templates, or shortly before
+    new_accounts_fleet: float  # the same share of all accounts known
     core_part: float  # core accounts over touched accounts
     prompt_tokens: float  # mean
 
@@ -113,10 +117,38 @@ def _young(profiles: npt.NDArray[Any], now_ms: int) -> float:
     return float((now_ms - created < YOUNG_DAYS * 86_400_000).mean()) if len(created) else -1.0
 
 
-def measure(
-    rows: npt.NDArray[Any], templates: Templates, candidate: Candidate, directory: Directory, now_ms: int
-) -> Features:
-    """All features of ``candidate`` at ``now_ms``."""
+@dataclass(slots=True)
+class Context:
+    """What features are measured against: everything known at one evaluation."""
+
+    rows: npt.NDArray[Any]  # covered requests
+    templates: Templates
+    directory: Directory
+    key_first_at: npt.NDArray[np.int64]  # of every key number, when it was first hot
+    watch_start_ms: int
+    now_ms: int
+
+
+def _novelty(context: Context, inside: npt.NDArray[np.int64], profiles: npt.NDArray[Any]) -> tuple[float, float, float]:
+    """Share of new requests; share of accounts that came with the templates, in the core and in the fleet.
+
+    What was hot before the watch had settled counts as known, so a campaign older than the watch gets no credit here.
+    """
+    settled = context.watch_start_ms + SETTLE_MS
+    keys = context.rows["keys"][inside]
+    held = np.arange(keys.shape[1]) < context.rows["width"][inside][:, None]
+    first = np.where(held, context.key_first_at[np.where(held, keys, 0)], 1 << 62).min(axis=1)
+    new = float((first >= settled).mean())
+    if new < 0.5:
+        return new, -1.0, -1.0
+    since = int(np.median(first[first >= settled])) - SETTLE_MS
+    fleet = context.directory.profiles.rows["ts"]
+    return new, float((profiles["ts"] >= since).mean()) if len(profiles) else -1.0, float((fleet >= since).mean())
+
+
+def measure(context: Context, candidate: Candidate) -> Features:
+    """All features of ``candidate``."""
+    rows, templates, directory, now_ms = context.rows, context.templates, context.directory, context.now_ms
     core = prepare(rows, candidate, directory)
     counts = core.counts.astype(np.float64)
     group = np.repeat(np.arange(len(counts)), core.counts)
@@ -128,6 +160,7 @@ def measure(
     flags = core.rows["flags"]
     located = core.rows["network"][core.rows["network"] != 0]
     weights = templates.requests[candidate.templates]
+    novelty = _novelty(context, inside, core.profiles)
     return Features(
         accounts=len(counts),
         customers=len(np.unique(core.last["customer"])),
@@ -157,7 +190,9 @@ def measure(
         network_part=network[1],
         client_lift=client_lift,
         client_part=client_part,
-        new_templates=0.0,
+        new_templates=novelty[0],
+        new_accounts=novelty[1],
+        new_accounts_fleet=novelty[2],
         core_part=float(candidate.core.sum() / len(candidate.account)),
         prompt_tokens=float(core.rows["tokens"].mean()),
     )

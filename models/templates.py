@@ -22,7 +22,7 @@ LINK = 0.4
 SAMPLED_ROWS = 512.0
 """A key needs no more rows than this to tell which keys go with it."""
 CUSTOMERS_MIN = 8
-NETWORKS_MIN = 8
+NETWORKS_MIN = 4  # a gateway, a class or a campus has one or two
 FIRST_TURNS_MIN = 0.8
 COLLISIONS_MAX = 0.10
 
@@ -121,7 +121,6 @@ class Templates:
     located: Ints  # requests with a known network
     first_turns: Floats  # share of requests
     collisions: Floats  # share of requests whose exact prompt another customer sent too
-    component: npt.NDArray[np.int64]  # (t,) the key component it stands for
     gated: npt.NDArray[np.bool_]  # may be campaign evidence
 
 
@@ -134,37 +133,81 @@ def distinct(groups: Ints, values: npt.NDArray[Any], count: int) -> tuple[Ints, 
     return np.bincount(sorted_groups[first], minlength=count), sorted_groups[first], sorted_values[first]
 
 
-def _collisions(groups: Ints, prompts: npt.NDArray[Any], customers: npt.NDArray[Any], count: int) -> Floats:
-    """Per group the share of rows whose prompt occurs under more than one customer."""
-    order = np.lexsort((customers, prompts, groups))
-    group, prompt, customer = groups[order], prompts[order], customers[order]
-    starts = np.ones(len(order), np.bool_)
-    starts[1:] = (group[1:] != group[:-1]) | (prompt[1:] != prompt[:-1])
-    text = np.cumsum(starts) - 1
-    changes = np.zeros(len(order), np.bool_)
-    changes[1:] = (customer[1:] != customer[:-1]) & ~starts[1:]
-    shared = np.bincount(text, weights=changes)[text] > 0 if len(order) else np.zeros(0, np.bool_)
-    totals = np.bincount(group, minlength=count)
-    collided: Floats = np.bincount(group, weights=shared, minlength=count) / np.maximum(totals, 1)
-    return collided
+@jit
+def _place(slots: npt.NDArray[np.int32], hashes: Any, groups: Any, at: int, group: int, value: np.uint64) -> int:
+    """The row that first held (group, value); ``at`` itself, which is then entered, where none did."""
+    mask = slots.shape[0] - 1
+    slot = np.int64((value >> np.uint64(11)) & np.uint64(0x7FFFFFFF)) + group * 7_919
+    slot &= mask
+    while slots[slot] != -1:
+        other = slots[slot]
+        if groups[other] == group and hashes[other] == value:
+            return other
+        slot = (slot + 1) & mask
+    slots[slot] = at
+    return at
+
+
+@jit
+def _facts(rows: Any, of_row: npt.NDArray[np.int64], count: int) -> tuple[Any, Any]:
+    """Per template [requests, customers, networks, located, first turns] and the share of collided requests."""
+    facts = np.zeros((5, count), np.int64)
+    size = 16
+    while size < 2 * rows.shape[0]:
+        size *= 2
+    customers = np.full(size, -1, np.int32)
+    networks = np.full(size, -1, np.int32)
+    prompts = np.full(size, -1, np.int32)
+    owner = np.zeros(rows.shape[0], np.int32)
+    shared = np.zeros(rows.shape[0], np.bool_)
+    for at in range(rows.shape[0]):
+        group = of_row[at]
+        if group < 0:
+            continue
+        row = rows[at]
+        facts[0, group] += 1
+        facts[1, group] += _place(customers, rows["customer"], of_row, at, group, row["customer"]) == at
+        if row["network"] != 0:
+            facts[2, group] += _place(networks, rows["network"], of_row, at, group, row["network"]) == at
+            facts[3, group] += 1
+        facts[4, group] += (row["flags"] & FIRST_TURN) != 0
+        owner[at] = _place(prompts, rows["prompt"], of_row, at, group, row["prompt"])
+        if rows[owner[at]]["customer"] != row["customer"]:
+            shared[owner[at]] = True
+    collided = np.zeros(count, np.float64)
+    for at in range(rows.shape[0]):
+        if of_row[at] >= 0 and shared[owner[at]]:
+            collided[of_row[at]] += 1.0
+    return facts, collided
+
+
+@jit
+def _renumber(of_row: npt.NDArray[np.int32], keys: int) -> tuple[npt.NDArray[np.int64], int]:
+    """Templates numbered from 0 in the order of their component, -1 for none."""
+    used = np.zeros(keys + 1, np.int64)
+    for at in range(of_row.shape[0]):
+        if of_row[at] >= 0:
+            used[of_row[at]] = 1
+    count = 0
+    for key in range(keys):
+        if used[key]:
+            used[key] = count
+            count += 1
+    numbered = np.full(of_row.shape[0], -1, np.int64)
+    for at in range(of_row.shape[0]):
+        if of_row[at] >= 0:
+            numbered[at] = used[of_row[at]]
+    return numbered, count
 
 
 def find_templates(rows: npt.NDArray[Any], keys: int) -> Templates:
     """Group ``rows`` (COVERED records, whose keys are numbered below ``keys``) by template and gate each."""
     held = np.arange(KEYS_MAX) < rows["width"][:, None]
     counts = np.bincount(rows["keys"][held], minlength=keys)
-    of_row = assign(rows, link_keys(rows, counts)).astype(np.int64)
-    component, numbered = np.unique(of_row[of_row >= 0], return_inverse=True)
-    of_row[of_row >= 0] = numbered
-    inside = np.flatnonzero(of_row >= 0)
-    group, row = of_row[inside], rows[inside]
-    count = len(component)
-    requests = np.bincount(group, minlength=count)
-    customers = distinct(group, row["customer"], count)[0]
-    located = np.bincount(group, weights=row["network"] != 0, minlength=count).astype(np.int64)
-    networks = distinct(group, row["network"], count)[0] - (located < requests)
-    first_turns = np.bincount(group, weights=(row["flags"] & FIRST_TURN) != 0, minlength=count) / np.maximum(requests, 1)
-    collisions = _collisions(group, row["prompt"], row["customer"], count)
+    of_row, count = _renumber(assign(rows, link_keys(rows, counts)), keys)
+    facts, collided = _facts(rows, of_row, count)
+    requests, customers, networks, located, first = facts
+    first_turns, collisions = first / np.maximum(requests, 1), collided / np.maximum(requests, 1)
     placed = (networks >= NETWORKS_MIN) | (2 * located < requests)
     gated = (customers >= CUSTOMERS_MIN) & placed & (first_turns >= FIRST_TURNS_MIN) & (collisions <= COLLISIONS_MAX)
-    return Templates(of_row, requests, customers, networks, located, first_turns, collisions, component, gated)
+    return Templates(of_row, requests, customers, networks, located, first_turns, collisions, gated)

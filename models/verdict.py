@@ -12,17 +12,17 @@ import numpy as np
 import numpy.typing as npt
 
 from models.alert import Action, Evidence, Severity
-from models.clusters import Candidate
+from models.clusters import PROMPTS_MIN, Candidate
 from models.features import Features
 
 CORE_CUSTOMERS_MIN = 12
-CORE_NETWORKS_MIN = 12
+CORE_NETWORKS_MIN = 4
 CORE_PART_MIN = 0.10
-OPEN_SCORE = 4.0
-HOLD_SCORE = 2.0
+OPEN_SCORE = 7.0
+HOLD_SCORE = 4.0
 """An open campaign stays one until its score falls below this: hysteresis, so that a noisy hour does not flap."""
-NAMED_SHARE_MIN = 0.15
-NAMED_SHARE = 0.5  # of the core's median share
+NAMED_SHARE_MIN = 0.10
+NAMED_SHARE = 0.4  # of the core's median share
 NAMED_COUNT = 0.25  # of the core's median covered requests
 NAMED_COUNT_MIN = 2
 
@@ -77,7 +77,7 @@ def named(candidate: Candidate) -> npt.NDArray[np.bool_]:
     core_count = float(np.median(covered[candidate.core]))
     enough_share = share >= max(NAMED_SHARE_MIN, NAMED_SHARE * core_share)
     enough_count = covered >= max(NAMED_COUNT_MIN, NAMED_COUNT * core_count)
-    chosen: npt.NDArray[np.bool_] = candidate.committed & enough_share & enough_count
+    chosen: npt.NDArray[np.bool_] = (candidate.prompts >= PROMPTS_MIN) & enough_share & enough_count
     return chosen
 
 
