@@ -91,9 +91,8 @@ class Sketches:
     @classmethod
     def empty(cls, parameters: SketchParameters | None = None) -> Sketches:
         """No sketches."""
-        sizes = parameters or SketchParameters()
-        columns = _allocate(0, sizes)
-        return cls(*columns[:-1], columns.reasoning.astype(np.bool_), np.zeros(0, np.bool_))
+        flags = {"reasoning": np.zeros(0, np.bool_), "truncated": np.zeros(0, np.bool_)}
+        return cls(**_allocate(0, parameters or SketchParameters())._asdict() | flags)
 
     @classmethod
     def concat(cls, parts: Sequence[Sketches]) -> Sketches:
@@ -149,16 +148,16 @@ class Sketcher:
             data, offsets = _pad(clipped)
             written = sketch_rows(data, offsets, self._plan, columns, _scratch(int(clipped.lengths.max())))
         elif len(texts):
-            written = sketch_rows_numpy(clipped.data, clipped.offsets, self._plan, columns)
-        sketches = Sketches(*columns[:-1], columns.reasoning.astype(np.bool_), truncated)
-        sketches.keys = sketches.keys[:written].copy()  # the room was for the most there could have been
-        return sketches
+            written = sketch_rows_numpy(clipped.data, clipped.offsets, plan=self._plan, columns=columns)
+        keys = columns.keys[:written].copy()  # the room was for the most there could have been
+        flags = {"reasoning": columns.reasoning.astype(np.bool_), "truncated": truncated}
+        return Sketches(**columns._asdict() | flags | {"keys": keys})
 
     def shingle_hashes(self, text: str) -> UInt32:
         """The 32-bit hashes of the shingles of one text: what a datasketch ``MinHash`` is fed to give our signature."""
         column = Strings.of_bytes([text.encode("utf-8", "surrogatepass")])
         clipped, _ = _clip(column, self.parameters.text_bytes_max)
-        tokens = tokenise(clipped.data, clipped.offsets, self._plan.fold, self._plan.secrets)
+        tokens = tokenise(clipped.data, clipped.offsets, table=self._plan.fold, secrets=self._plan.secrets)
         return signature_shingles(tokens, self._plan)[1]
 
     @property
@@ -199,10 +198,12 @@ def _plan(keyed: KeyedHash, parameters: SketchParameters) -> Plan:
 def _phrases(secrets: Secrets) -> tuple[Tokens, npt.NDArray[np.uint8]]:
     """The phrase table as tokens, ascending by the first, and which of its rows are tags."""
     texts = Strings.of([*TAGS, *PHRASES])
-    tokens = tokenise(texts.data, texts.offsets, fold_table(), secrets)
+    tokens = tokenise(texts.data, texts.offsets, table=fold_table(), secrets=secrets)
     order = np.argsort(tokens.hashes[tokens.offsets[:-1]], kind="stable")
     texts = texts.take(order)
-    return tokenise(texts.data, texts.offsets, fold_table(), secrets), (order < len(TAGS)).astype(np.uint8)
+    return tokenise(texts.data, texts.offsets, table=fold_table(), secrets=secrets), (order < len(TAGS)).astype(
+        np.uint8
+    )
 
 
 def _allocate(count: int, parameters: SketchParameters) -> Columns:

@@ -28,24 +28,24 @@ class Tokens(NamedTuple):
     tagged: Bool
 
 
-def sketch_rows_numpy(data: UInt8, offsets: Int64, plan: Plan, columns: Columns) -> int:
+def sketch_rows_numpy(data: UInt8, offsets: Int64, *, plan: Plan, columns: Columns) -> int:
     """Sketch every text into ``columns``; returns the number of keys written."""
-    tokens = tokenise(data, offsets, plan.fold, plan.secrets)
+    tokens = tokenise(data, offsets, table=plan.fold, secrets=plan.secrets)
     columns.tokens[:] = np.diff(tokens.offsets)
     columns.digest[:] = _digests(tokens, plan.secrets)
     columns.reasoning[:] = _reasoning(tokens, plan)
     columns.signature[:] = _signatures(tokens, plan)
-    columns.bands[:] = _bands(columns.signature, columns.tokens, plan)
-    rows, keys = _keys(tokens, columns.digest, plan)
+    columns.bands[:] = _bands(columns.signature, columns.tokens, plan=plan)
+    rows, keys = _keys(tokens, columns.digest, plan=plan)
     columns.keys[: len(keys)] = keys
     columns.key_offsets[1:] = np.searchsorted(rows, np.arange(len(offsets) - 1), "right")
     return len(keys)
 
 
-def tokenise(data: UInt8, offsets: Int64, table: UInt32, secrets: Secrets) -> Tokens:
+def tokenise(data: UInt8, offsets: Int64, *, table: UInt32, secrets: Secrets) -> Tokens:
     """Hash the tokens of every text; the rules are those of ``sketch_tokens``."""
     count = len(offsets) - 1
-    rows, places, chars = _characters(data, offsets, table)
+    rows, places, chars = _characters(data, offsets, table=table)
     seen = chars != IGNORED
     rows, places, chars = rows[seen], places[seen], chars[seen]
     word = chars > IGNORED
@@ -60,11 +60,11 @@ def tokenise(data: UInt8, offsets: Int64, table: UInt32, secrets: Secrets) -> To
         empty = np.zeros(0, np.bool_)
         return Tokens(np.zeros(0, np.uint64), token_offsets, empty, empty)
     digit = np.logical_or.reduceat(chars <= ord("9"), first)
-    tagged = _tagged(data, places[first], offsets[rows[first]])
-    return Tokens(_hash_tokens(chars & np.uint32(SINGLE - 1), first, secrets), token_offsets, digit, tagged)
+    tagged = _tagged(data, places[first], starts=offsets[rows[first]])
+    return Tokens(_hash_tokens(chars & np.uint32(SINGLE - 1), first, secrets=secrets), token_offsets, digit, tagged)
 
 
-def _characters(data: UInt8, offsets: Int64, table: UInt32) -> tuple[Int64, Int64, UInt32]:
+def _characters(data: UInt8, offsets: Int64, *, table: UInt32) -> tuple[Int64, Int64, UInt32]:
     """Row, place and folded form of every character, and of every byte that is part of none (a separator)."""
     base, end = int(offsets[0]), int(offsets[-1])
     text = np.concatenate([data[base:end], np.zeros(3, np.uint8)]).astype(np.int64)
@@ -90,7 +90,7 @@ def _characters(data: UInt8, offsets: Int64, table: UInt32) -> tuple[Int64, Int6
     return rows[keep], keep + base, chars[keep]
 
 
-def _tagged(data: UInt8, places: Int64, starts: Int64) -> Bool:
+def _tagged(data: UInt8, places: Int64, *, starts: Int64) -> Bool:
     """Whether "<" or "</" stands right before each place of its text."""
     one = np.where(places > starts, data[np.maximum(places - 1, 0)], 0)
     two = np.where(places > starts + 1, data[np.maximum(places - 2, 0)], 0)
@@ -98,7 +98,7 @@ def _tagged(data: UInt8, places: Int64, starts: Int64) -> Bool:
     return tagged
 
 
-def _hash_tokens(chars: UInt32, first: Int64, secrets: Secrets) -> UInt64:
+def _hash_tokens(chars: UInt32, first: Int64, *, secrets: Secrets) -> UInt64:
     """Hash the runs of characters that begin at ``first``."""
     wide = chars >= 0x80
     chars = np.where(wide, chars, chars | np.uint32(LOWER))
@@ -135,8 +135,8 @@ def _digests(tokens: Tokens, secrets: Secrets) -> UInt64:
     return np.where(some, np.maximum(mix(totals + lengths.astype(np.uint64), secrets), np.uint64(1)), np.uint64(0))
 
 
-def shingle_hashes(
-    hashes: UInt64, offsets: Int64, words: int, multiplier: np.uint64, secrets: Secrets
+def _shingles(
+    hashes: UInt64, offsets: Int64, *, words: int, multiplier: np.uint64, secrets: Secrets
 ) -> tuple[Int64, UInt64]:
     """Row and mixed hash of every shingle of ``words`` tokens; texts with fewer tokens have none."""
     lengths = np.diff(offsets)
@@ -152,7 +152,9 @@ def shingle_hashes(
 def signature_shingles(tokens: Tokens, plan: Plan) -> tuple[Int64, UInt32]:
     """Row and 32-bit hash of every shingle that the signatures are made of; a shorter text is one shingle."""
     secrets = plan.secrets
-    rows, values = shingle_hashes(tokens.hashes, tokens.offsets, plan.shingle_words, secrets.signature, secrets)
+    rows, values = _shingles(
+        tokens.hashes, tokens.offsets, words=plan.shingle_words, multiplier=secrets.signature, secrets=secrets
+    )
     lengths = np.diff(tokens.offsets)
     for words in range(1, plan.shingle_words):
         short = np.flatnonzero(lengths == words)
@@ -177,7 +179,7 @@ def _signatures(tokens: Tokens, plan: Plan) -> UInt32:
     return signatures
 
 
-def _bands(signatures: UInt32, counts: npt.NDArray[np.int32], plan: Plan) -> UInt64:
+def _bands(signatures: UInt32, counts: npt.NDArray[np.int32], *, plan: Plan) -> UInt64:
     used = signatures[:, : plan.bands * plan.band_rows].astype(np.uint64)
     used = used.reshape(len(signatures), plan.bands, plan.band_rows)
     value = np.broadcast_to(np.arange(plan.bands, dtype=np.uint64), used.shape[:2])
@@ -186,17 +188,17 @@ def _bands(signatures: UInt32, counts: npt.NDArray[np.int32], plan: Plan) -> UIn
     return np.where(counts[:, None] > 0, np.maximum(mix(value, plan.secrets), np.uint64(1)), np.uint64(0))
 
 
-def _keys(tokens: Tokens, digests: UInt64, plan: Plan) -> tuple[Int64, UInt64]:
+def _keys(tokens: Tokens, digests: UInt64, *, plan: Plan) -> tuple[Int64, UInt64]:
     """Row and value of every template key, ascending within a row."""
     masked, offsets = _mask(tokens, plan.secrets)
     lengths = np.diff(offsets)
     secrets = plan.secrets
-    rows, values = shingle_hashes(masked, offsets, plan.template_words, secrets.template, secrets)
+    rows, values = _shingles(masked, offsets, words=plan.template_words, multiplier=secrets.template, secrets=secrets)
     rows, values = _distinct(rows, np.maximum(values, np.uint64(1)))
     place = np.arange(len(rows)) - np.searchsorted(rows, rows)
     rows, values = rows[place < plan.template_keys], values[place < plan.template_keys]
     if plan.edge_words:
-        edge_rows, edge_values = _edge_minima(masked, offsets, plan)
+        edge_rows, edge_values = _edge_minima(masked, offsets, plan=plan)
         long = lengths[edge_rows] >= plan.template_words
         rows, values = np.append(rows, edge_rows[long]), np.append(values, edge_values[long])
     short = np.flatnonzero((np.diff(tokens.offsets) > 0) & (lengths < plan.template_words))
@@ -214,8 +216,8 @@ def _mask(tokens: Tokens, secrets: Secrets) -> tuple[UInt64, Int64]:
     return hashes, np.searchsorted(rows[~repeated], np.arange(len(lengths) + 1)).astype(np.int64)
 
 
-def _edge_minima(masked: UInt64, offsets: Int64, plan: Plan) -> tuple[Int64, UInt64]:
-    rows, values = shingle_hashes(masked, offsets, plan.edge_words, plan.secrets.edge, plan.secrets)
+def _edge_minima(masked: UInt64, offsets: Int64, *, plan: Plan) -> tuple[Int64, UInt64]:
+    rows, values = _shingles(masked, offsets, words=plan.edge_words, multiplier=plan.secrets.edge, secrets=plan.secrets)
     values = np.maximum(values, np.uint64(1))
     begins = np.flatnonzero(np.diff(rows, prepend=-1))
     ends = np.append(begins[1:], len(rows))[: len(begins)]

@@ -1,0 +1,162 @@
+"""How many prompts a second one core turns into signatures and template keys, beside datasketch and rensa.
+
+What lives here: the texts, the stopwatch and the gate. CPU time of one thread, best of several runs, since other
+programs on the machine only ever add to it. Returns non-zero below ``GATE_PER_SECOND`` on English text.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import random
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from datasketch import MinHash
+
+from models.compiled import COMPILED
+from models.sketch import Sketcher, Sketches
+from models.strings import Strings
+
+GATE_PER_SECOND = 150_000
+CHARACTERS = 400
+BATCH = 1024
+PEER_PROMPTS = 128  # the peers are slow enough for a short run
+SECONDS = 0.5  # per figure
+
+SUBJECTS = "the teacher,a small company,our neighbour,the new engine,every student,the city council,this algorithm"
+VERBS = "explains,describes,compares,measures,rewrites,remembers,improves,checks,summarises,questions,translates"
+OBJECTS = "the history of trade,a list of numbers,the second chapter,an old recipe,the water supply,several answers"
+TAILS = "in simple words,before the meeting,with three examples,for a young reader,without any jargon,as a table"
+CHINESE = "请用简单的话,说明,这篇文章,主要内容,历史,为什么,学生,老师,认为,问题,然后,给出,三个例子,比较,方法,城市"
+NAMES = "value,total,index,result,item,count,left,right,node,path,query,batch"
+CODE = (
+    "def {a}({b}, {c}):\n    return {b} + {c}\n",
+    "for {a} in range({n}):\n    {b}.append({a} * {c})\n",
+    "if {a} is None:\n    raise ValueError('{b} of {c} is missing')\n",
+    "class {A}:\n    {b}: int = {n}\n    {c}: str = ''\n",
+)
+
+Index = Callable[[Sketches], object]
+
+
+def english(rng: random.Random) -> str:
+    """One prompt of plain sentences."""
+    parts = [group.split(",") for group in (SUBJECTS, VERBS, OBJECTS, TAILS)]
+    return _fill(lambda: " ".join(rng.choice(part) for part in parts).capitalize() + ". ")
+
+
+def chinese(rng: random.Random) -> str:
+    """One prompt of Chinese phrases."""
+    return _fill(lambda: "".join(rng.choices(CHINESE.split(","), k=8)) + "。")
+
+
+def code(rng: random.Random) -> str:
+    """One prompt of Python statements."""
+    names = NAMES.split(",")
+
+    def statement() -> str:
+        a, b, c = rng.sample(names, 3)
+        return rng.choice(CODE).format(a=a, b=b, c=c, A=a.title(), n=rng.randrange(1000))
+
+    return _fill(statement)
+
+
+def _fill(sentence: Callable[[], str]) -> str:
+    text = ""
+    while len(text) < CHARACTERS:
+        text += sentence()
+    return text[:CHARACTERS]
+
+
+def corpora(directory: Path | None) -> Iterator[tuple[str, list[str]]]:
+    """Name and prompts of every kind of text: built in, and one per file of ``directory``."""
+    for make in (english, chinese, code):
+        rng = random.Random(make.__name__)
+        yield f"{make.__name__} {CHARACTERS}", [make(rng) for _ in range(BATCH)]
+    for path in sorted(directory.glob("*.jsonl.gz")) if directory else ():
+        with gzip.open(path, "rt", encoding="utf-8") as lines:
+            texts = [json.loads(line)["text"] for line, _ in zip(lines, range(50 * BATCH), strict=False)]
+        yield path.name.removesuffix(".jsonl.gz"), random.Random(0).choices(texts, k=BATCH)
+
+
+def per_second(work: Callable[[], object], prompts: int) -> float:
+    """Prompts per second of CPU time, best of the runs that fit ``SECONDS``, after one to warm up."""
+    work()
+    best, end = float("inf"), time.monotonic() + SECONDS
+    while time.monotonic() < end or best == float("inf"):
+        start = time.thread_time()
+        work()
+        best = min(best, time.thread_time() - start)
+    return prompts / best
+
+
+def shingle(text: str) -> list[str]:
+    """Word-3 shingles as a user of datasketch or rensa makes them."""
+    tokens = re.findall(r"[a-z0-9_]+|[^\W\d_]", text.lower())
+    return [" ".join(tokens[at : at + 3]) for at in range(max(len(tokens) - 2, 1))]
+
+
+def with_datasketch(texts: Sequence[str]) -> None:
+    """Text to signature by ``MinHash.bulk``."""
+    MinHash.bulk([[item.encode() for item in shingle(text)] for text in texts], num_perm=64)
+
+
+def with_rensa(texts: Sequence[str]) -> None:
+    """Text to signature by rensa's fastest bulk form."""
+    from rensa import RMinHash
+
+    RMinHash.digest_matrix_from_token_sets([shingle(text) for text in texts], 64, 1)
+
+
+def peers() -> Iterator[tuple[str, Callable[[Sequence[str]], None]]]:
+    """The peers that are installed."""
+    yield "datasketch", with_datasketch
+    try:
+        import rensa  # noqa: F401
+    except ImportError:
+        return
+    yield "rensa", with_rensa
+
+
+def measure(texts: list[str], index: Index | None) -> dict[str, float]:
+    """Prompts per second for one kind of text, by what was measured."""
+    sketcher, numpy_only = Sketcher(b"bench"), Sketcher(b"bench", compiled=False)
+    column = Strings.of(texts)
+    sample = texts[:PEER_PROMPTS]
+    figures = {"signature+keys": per_second(lambda: sketcher.sketch(column), len(texts))}
+    figures["from str"] = per_second(lambda: sketcher.sketch(Strings.of(texts)), len(texts))
+    if index is not None:
+        figures["with index"] = per_second(lambda: index(sketcher.sketch(column)), len(texts))
+    figures["numpy form"] = per_second(lambda: numpy_only.sketch(column), len(texts))
+    for name, work in peers():
+        figures[name] = per_second(lambda work=work: work(sample), len(sample))
+    return figures
+
+
+def main(arguments: Sequence[str] | None = None, *, index: Index | None = None) -> int:
+    """Print the table; 1 if English prompts fall below the gate.
+
+    Args:
+        arguments: command line; the process's own if None.
+        index: what follows a sketch, to be measured with it.
+    """
+    parser = argparse.ArgumentParser(prog="python -m bench.sketch", description=__doc__.splitlines()[0])
+    parser.add_argument("--corpus", type=Path, metavar="DIR", help="also measure the texts of every .jsonl.gz in DIR")
+    options = parser.parse_args(arguments)
+    gated = 0.0
+    print(f"prompts per second and core, batches of {BATCH}, {'compiled' if COMPILED else 'NOT compiled'}")
+    for name, texts in corpora(options.corpus):
+        figures = measure(texts, index)
+        gated = gated or figures["signature+keys"]
+        print(f"{name:24}", *(f"{key} {value:>9,.0f}  " for key, value in figures.items()))
+    print(f"gate: {gated:,.0f} of {GATE_PER_SECOND:,} prompts/s, signatures and template keys, {CHARACTERS} characters")
+    return int(gated < GATE_PER_SECOND)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
