@@ -79,6 +79,7 @@ class Campaigns:
         self.latest: Evaluation | None = None
         self._profiles: list[tuple[npt.NDArray[Any], Strings]] = []
         self._rows_since = 0
+        self._since_ms = UNSET  # when the first of them came to count
         self._evaluated_ms = UNSET
         self._needed = ROWS_MIN
 
@@ -97,7 +98,7 @@ class Campaigns:
         if watermark_ms <= self.watermark_ms:
             return decisions
         self.watermark_ms = watermark_ms
-        due = self.pending.release(watermark_ms)
+        due = self.pending.release(watermark_ms).united()
         first = 0
         while True:
             moment, end = self._next_evaluation(due, first)
@@ -120,6 +121,8 @@ class Campaigns:
         if end > first:
             part = due if (first, end) == (0, len(due)) else due.take(np.arange(first, end))
             self.covered.add(part)
+            if not self._rows_since:
+                self._since_ms = int(part.rows["at"][0])
             self._rows_since += end - first
 
     def _next_evaluation(self, due: SightingBatch, first: int) -> tuple[int, int]:
@@ -138,7 +141,8 @@ class Campaigns:
         if first + needed <= len(due):
             by_rows = (int(at[first + needed - 1]) // SLICE_MS + 1) * SLICE_MS
         soon = self._evaluated_ms + PERIOD_MS
-        fed = self._rows_since > 0 or (waiting and at[first] < soon)
+        # Judged by the first row after the last evaluation, taken or not: else the size of steps would matter.
+        fed = self._since_ms < soon if self._rows_since else bool(waiting and at[first] < soon)
         moment = min(by_rows, soon if fed else self._evaluated_ms + QUIET_PERIOD_MS)
         return moment, int(np.searchsorted(at, moment, side="left"))
 
@@ -221,7 +225,13 @@ class Campaigns:
             "unlearnt_data": ids.data,
             "unlearnt_offsets": ids.offsets,
         }
-        own = {"watermark": self.watermark_ms, "since": self._rows_since, "evaluated": self._evaluated_ms, "needed": self._needed}
+        own = {
+            "watermark": self.watermark_ms,
+            "since": self._rows_since,
+            "since_ms": self._since_ms,
+            "evaluated": self._evaluated_ms,
+            "needed": self._needed,
+        }
         own["watch_start"] = self.watch_start_ms
         return pack("campaigns", 1, {**meta, **own, "memory": self.memory.snapshot()}, arrays)
 
@@ -237,6 +247,6 @@ class Campaigns:
         ids = Strings(arrays["unlearnt_data"], arrays["unlearnt_offsets"])
         self._profiles = [(unlearnt, ids)] if len(unlearnt) else []
         self.watermark_ms, self._evaluated_ms = meta["watermark"], meta["evaluated"]
-        self._rows_since, self._needed = meta["since"], meta["needed"]
+        self._rows_since, self._since_ms, self._needed = meta["since"], meta["since_ms"], meta["needed"]
         self.watch_start_ms = meta["watch_start"]
         self.memory.restore(meta["memory"])

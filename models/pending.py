@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from models.admission import UNSET
 from models.sighting import SightingBatch
@@ -40,18 +41,27 @@ class Pending:
             return SightingBatch.empty()
         kept = np.flatnonzero(~due)
         self._batches = [held.take(kept)] if len(kept) else []
-        at, event = held.rows["at"][rows], held.rows["event"][rows]
-        return held.take(rows[np.lexsort((event, at))])
+        return held.take(rows[_canonical(held.rows[rows])])
 
     def all(self) -> SightingBatch:
         """Everything held, for a snapshot."""
         held = SightingBatch.concat(self._batches)
-        order = np.lexsort((held.rows["event"], held.rows["at"]))
-        return held.take(order)
+        return held.take(_canonical(held.rows))
 
     def load(self, batch: SightingBatch) -> None:
         """Hold exactly ``batch``."""
         self._batches = [batch] if len(batch) else []
+
+
+def _canonical(rows: npt.NDArray[np.void]) -> npt.NDArray[np.intp]:
+    """The order by time, request and account, whatever order the rows arrived in."""
+    at, event = rows["at"], rows["event"]
+    order = np.lexsort((event, at))
+    at, event = at[order], event[order]
+    if not np.any((at[1:] == at[:-1]) & (event[1:] == event[:-1])):
+        return order
+    # Rare: one request in several rows, or an event id that two accounts used.
+    return np.lexsort((rows["account"], rows["event"], rows["at"]))
 
 
 @dataclass(slots=True)

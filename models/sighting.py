@@ -96,6 +96,24 @@ class SightingBatch:
         gather = np.repeat(self.offsets[:-1][picked] - offsets[:-1], counts) + np.arange(offsets[-1])
         return SightingBatch(self.rows[picked], self.keys[gather], offsets)
 
+    def united(self) -> SightingBatch:
+        """Rows of one request at one time as one row with all their keys, ascending; such rows must be neighbours.
+
+        How a request's keys are spread over rows depends on who counted them and in which batches; this form does not.
+        """
+        if not len(self):
+            return self
+        new = np.ones(len(self), np.bool_)
+        new[1:] = np.any([self.rows[name][1:] != self.rows[name][:-1] for name in ("at", "event", "account")], axis=0)
+        owner = np.repeat(np.cumsum(new) - 1, np.diff(self.offsets))
+        order = np.lexsort((self.keys, owner))
+        keys, owner = self.keys[order], owner[order]
+        kept = np.ones(len(keys), np.bool_)
+        kept[1:] = (keys[1:] != keys[:-1]) | (owner[1:] != owner[:-1])
+        offsets = np.zeros(int(new.sum()) + 1, np.int64)
+        np.cumsum(np.bincount(owner[kept], minlength=len(offsets) - 1), out=offsets[1:])
+        return SightingBatch(self.rows[new], keys[kept], offsets)
+
     def partition(self, parts: int) -> list[SightingBatch]:
         """Split by key: part ``key mod parts`` gets the row with its share of the keys."""
         if parts == 1:
