@@ -21,7 +21,7 @@ SLICE_MS = 10_000
 LATENESS_MS = 120_000
 """How far behind the newest event of its partition an event may be and still count."""
 JUMP_MS = 3_600_000
-CONFIRM_ROWS = 16  # this many waiting rows within one jump of each other: the gap in the traffic was real
+CONFIRM_ROWS = 16  # this many waiting rows, each within one jump of the next: the gap in the traffic was real
 REFUTE_ROWS = 3  # this many ordinary rows after a waiting one: its stamp was wrong
 HELD_ROWS_MAX = 256
 UNSET = -(1 << 60)
@@ -33,6 +33,19 @@ _SEEN = np.dtype([("key", "u8"), ("ts", "i8")])
 def watermark_of(newest_ms: int) -> int:
     """The slice start before which nothing more is awaited once ``newest_ms`` was seen."""
     return (newest_ms - LATENESS_MS) // SLICE_MS * SLICE_MS if newest_ms != UNSET else UNSET
+
+
+@jit
+def _reach(ts: npt.NDArray[np.int64]) -> tuple[int, int]:
+    """How many stamps follow the lowest one in steps of at most one jump, and the last of them.
+
+    Steps, and not the distance to the lowest: a quiet partition may take hours to bring ``CONFIRM_ROWS``.
+    """
+    ordered = np.sort(ts)
+    count = 1
+    while count < ordered.shape[0] and ordered[count] <= ordered[count - 1] + JUMP_MS:
+        count += 1
+    return count, ordered[count - 1]
 
 
 @jit
@@ -60,18 +73,13 @@ def _judge_jumps(
         state[1] = 0
         held[held_count] = row
         held_count += 1
-        lowest = ts[held[0]]
-        for index in range(held_count):
-            lowest = min(lowest, ts[held[index]])
-        near = 0
-        for index in range(held_count):
-            near += ts[held[index]] <= lowest + JUMP_MS
+        near, reach = _reach(ts[held[:held_count]])
         if near < CONFIRM_ROWS and held_count < HELD_ROWS_MAX:
             continue
         left = 0
         for index in range(held_count):
             candidate = held[index]
-            if ts[candidate] <= lowest + JUMP_MS:
+            if ts[candidate] <= reach:
                 order[ordered] = candidate
                 ordered += 1
                 state[0] = max(state[0], ts[candidate])
@@ -97,17 +105,20 @@ def _admit(
     stamps = seen["ts"]
     for row in range(ts.shape[0]):
         newest = max(newest, ts[row])
-        if ts[row] < (newest - LATENESS_MS) // SLICE_MS * SLICE_MS:
+        watermark = (newest - LATENESS_MS) // SLICE_MS * SLICE_MS
+        if ts[row] < watermark:
             verdicts[row] = LATE
             continue
-        if find(index, keys, event[row]) >= 0:
+        at = find(index, keys, event[row])
+        if at >= 0 and stamps[at] >= watermark:
             verdicts[row] = DUPLICATE
             continue
-        at = count[0]
-        keys[at] = event[row]
+        if at < 0:
+            at = count[0]
+            keys[at] = event[row]
+            insert(index, event[row], at)
+            count[0] = at + 1
         stamps[at] = ts[row]
-        insert(index, event[row], at)
-        count[0] = at + 1
     return verdicts
 
 
@@ -141,7 +152,8 @@ class Admission:
         """Judge a batch whose first ``waiting`` rows were held by the call before.
 
         An event id is remembered for as long as its stamp could still be admitted, so a repeat is either a duplicate
-        or late, whenever it comes. With ``last`` nothing follows, and rows still waiting are admitted.
+        or late, whenever it comes; a later event under a forgotten id is new. With ``last`` nothing follows, and rows
+        still waiting are admitted.
         """
         before = self.newest_ms
         rows = np.arange(len(ts))

@@ -159,6 +159,7 @@ class Candidate:
     core: npt.NDArray[np.bool_]
 
 
+OWN_PART = 0.4  # of a template's requests that must come from the core
 CORE_SHARE = 0.5
 """Core accounts give at least this part of the share that the cluster's 90th percentile gives."""
 
@@ -171,16 +172,31 @@ def find_candidates(rows: npt.NDArray[Any], templates: Templates, active: int) -
     cluster = join_templates(rows, templates, everyone, active)
     found = []
     of_covered = cluster[templates.of_row[everyone.rows]]
+    order = np.argsort(of_covered, kind="stable")
+    bounds = np.searchsorted(of_covered[order], np.arange(len(templates.requests) + 1))
     for number in np.unique(cluster[cluster >= 0]):
-        candidate = _candidate(rows, everyone.rows[of_covered == number])
-        candidate.templates = np.flatnonzero(cluster == number)
+        picked = everyone.rows[order[bounds[number] : bounds[number + 1]]]
+        candidate = _candidate(rows, templates, picked)
+        own = _own_rows(templates, candidate)
+        if not own.all() and own.any():
+            candidate = _candidate(rows, templates, picked[own])
         if candidate.committed.any():
             found.append(candidate)
     found.sort(key=lambda candidate: (-int(candidate.committed.sum()), int(rows["key"][candidate.rows].min())))
     return found
 
 
-def _candidate(rows: npt.NDArray[Any], picked: Ints) -> Candidate:
+def _own_rows(templates: Templates, candidate: Candidate) -> npt.NDArray[np.bool_]:
+    """Which rows lie under templates that mostly the core uses: what members share with everyone names nobody."""
+    group = np.repeat(np.arange(len(candidate.account)), np.diff(candidate.starts))
+    used = templates.of_row[candidate.rows]
+    by_core = np.bincount(used, weights=candidate.core[group], minlength=len(templates.requests))
+    everyone = np.bincount(used, minlength=len(templates.requests))
+    own: npt.NDArray[np.bool_] = (by_core >= OWN_PART * everyone)[used]
+    return own
+
+
+def _candidate(rows: npt.NDArray[Any], templates: Templates, picked: Ints) -> Candidate:
     """The accounts of ``picked`` covered rows, which are grouped by account and in time order."""
     account = rows["account"][picked]
     first = np.ones(len(picked), np.bool_)
@@ -194,5 +210,5 @@ def _candidate(rows: npt.NDArray[Any], picked: Ints) -> Candidate:
     committed = (prompts >= PROMPTS_MIN) & (share >= SHARE_MIN)
     bar = CORE_SHARE * float(np.quantile(share[committed], 0.9)) if committed.any() else 1.0
     core = committed & (share >= bar)
-    empty = np.zeros(0, np.int64)
-    return Candidate(empty, picked, starts, account[starts[:-1]], covered, prompts, share, last, committed, core)
+    used = np.unique(templates.of_row[picked])
+    return Candidate(used, picked, starts, account[starts[:-1]], covered, prompts, share, last, committed, core)

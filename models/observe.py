@@ -66,7 +66,7 @@ class Observe:
         future = [int(value) for value in events.event[admitted.future]]
         if len(admitted.held):
             self._held = events.take(admitted.held), sketches.take(admitted.held)
-        if len(admitted.order) != len(events) or waiting:
+        if not np.array_equal(admitted.order, np.arange(len(events))):
             events, sketches = events.take(admitted.order), sketches.take(admitted.order)
         observed = self._fold(events, sketches)
         observed.duplicate, observed.late, observed.future = admitted.duplicate, admitted.late, future
@@ -103,7 +103,7 @@ class Observe:
         if now == UNSET or now - self._swept_ms < SWEEP_MS:
             return
         self._swept_ms = now
-        stale = self.accounts.rows["last_ts"] < now - IDLE_MS
+        stale = self.accounts.rows["last_ts"] < self.watermark_ms - IDLE_MS  # whatever comes finds them idle
         if stale.any():
             self.accounts.keep(~stale)
 

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
+from models.errors import WireError
 from models.wire import pack, unpack
 
 FIRST_TURN = 1  # opens a conversation, as far as the event says
@@ -132,13 +135,28 @@ class SightingBatch:
 
     def encode(self, kind: str, meta: dict[str, int]) -> bytes:
         """The batch as one wire message."""
-        arrays = {"rows": self.rows.view(np.uint8), "keys": self.keys, "counts": np.diff(self.offsets).astype(np.uint8)}
+        arrays: dict[str, npt.NDArray[Any]] = {
+            "rows": self.rows.view(np.uint8),
+            "keys": self.keys,
+            "counts": np.diff(self.offsets).astype(np.uint8),
+        }
         return pack(kind, 1, meta, arrays)
 
     @classmethod
     def decode(cls, data: bytes, kind: str) -> tuple[dict[str, int], SightingBatch]:
         """Read what ``encode`` wrote; raises WireError on anything else."""
         meta, arrays = unpack(data, kind, 1)
+        if not _agree(arrays):
+            raise WireError(f"{kind} message holds rows, keys and counts that do not fit one another")
         offsets = np.zeros(len(arrays["counts"]) + 1, np.int64)
         np.cumsum(arrays["counts"], out=offsets[1:])
         return meta, cls(arrays["rows"].view(SIGHTING), arrays["keys"], offsets)
+
+
+def _agree(arrays: dict[str, npt.NDArray[Any]]) -> bool:
+    """Whether the arrays of a message are one batch: compiled code walks them without looking."""
+    expected = {"rows": np.uint8, "keys": np.uint64, "counts": np.uint8}
+    if any(name not in arrays or arrays[name].dtype != dtype or arrays[name].ndim != 1 for name, dtype in expected.items()):
+        return False
+    rows, counts = len(arrays["rows"]), arrays["counts"]
+    return rows == len(counts) * SIGHTING.itemsize and int(counts.sum()) == len(arrays["keys"])

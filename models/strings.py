@@ -49,6 +49,8 @@ class Strings:
     @classmethod
     def concat(cls, columns: Sequence[Strings]) -> Strings:
         """All texts of ``columns``, in order."""
+        if not columns:
+            return cls.of([])
         offsets = np.zeros(sum(len(column) for column in columns) + 1, np.int64)
         np.cumsum(np.concatenate([column.lengths for column in columns]), out=offsets[1:])
         return cls(np.concatenate([column.data[column.offsets[0] : column.offsets[-1]] for column in columns]), offsets)

@@ -1,15 +1,16 @@
 """The one binary form of our own data: envelopes between operators, and snapshots.
 
-Layout: magic, format version, CRC-32 of the rest, length of a MessagePack header, the header
+Layout: magic with the format version, CRC-32 of the rest, length of a MessagePack header, the header
 ``{kind, version, meta, arrays: [[name, dtype, shape], ...]}``, then each array's bytes in that order.
 Never pickled: a reader gets numbers and text or an error.
 """
 
 from __future__ import annotations
 
+import math
 import struct
 import zlib
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
@@ -18,8 +19,22 @@ import numpy.typing as npt
 from models.errors import WireError
 
 MAGIC = b"DWB1"
-_FIXED = struct.Struct("<4sII")  # magic, crc32 of what follows this struct, header bytes
-_DTYPES = frozenset("uint8 uint16 uint32 uint64 int8 int16 int32 int64 float32 float64 bool".split())
+_FIXED = struct.Struct("<4sII")  # magic, crc32 of all that follows it, header bytes
+_CHECKED = 8  # bytes before what the checksum covers
+_DTYPES = frozenset(
+    ["uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float32", "float64", "bool"]
+)
+
+
+class _Header(msgspec.Struct):
+    kind: str
+    version: int
+    meta: dict[str, Any]
+    arrays: list[tuple[str, str, list[Annotated[int, msgspec.Meta(ge=0)]]]]
+
+
+_HEADERS = msgspec.msgpack.Decoder(_Header)
+"""Compiled once: an envelope is read for every batch."""
 
 
 def pack(kind: str, version: int, meta: dict[str, Any], arrays: dict[str, npt.NDArray[Any]]) -> bytes:
@@ -28,7 +43,8 @@ def pack(kind: str, version: int, meta: dict[str, Any], arrays: dict[str, npt.ND
     described = [[name, str(array.dtype), list(array.shape)] for name, array in parts.items()]
     header = msgspec.msgpack.encode({"kind": kind, "version": version, "meta": meta, "arrays": described})
     body = b"".join([header, *(array.tobytes() for array in parts.values())])
-    return _FIXED.pack(MAGIC, zlib.crc32(body), len(header)) + body
+    size = struct.pack("<I", len(header))
+    return b"".join([MAGIC, struct.pack("<I", zlib.crc32(body, zlib.crc32(size))), size, body])
 
 
 def unpack(data: bytes, kind: str, version: int) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
@@ -40,21 +56,26 @@ def unpack(data: bytes, kind: str, version: int) -> tuple[dict[str, Any], dict[s
     if len(data) < _FIXED.size or data[:4] != MAGIC:
         raise WireError(f"not a {kind} message: magic bytes missing")
     _, crc, header_size = _FIXED.unpack_from(data)
-    body = memoryview(data)[_FIXED.size :]
-    if zlib.crc32(body) != crc:
+    if zlib.crc32(memoryview(data)[_CHECKED:]) != crc:
         raise WireError(f"{kind} message is corrupt: checksum differs")
-    header = msgspec.msgpack.decode(body[:header_size])
-    if header["kind"] != kind or header["version"] != version:
-        raise WireError(f"expected {kind} version {version}, found {header['kind']} version {header['version']}")
+    body = memoryview(data)[_FIXED.size :]
+    try:
+        header = _HEADERS.decode(body[:header_size])
+    except msgspec.MsgspecError as error:
+        raise WireError(f"{kind} message has no readable header: {error}") from error
+    if header.kind != kind or header.version != version:
+        raise WireError(f"expected {kind} version {version}, found {header.kind} version {header.version}")
     arrays: dict[str, npt.NDArray[Any]] = {}
     at = header_size
-    for name, dtype, shape in header["arrays"]:
+    for name, dtype, shape in header.arrays:
         if dtype not in _DTYPES:
             raise WireError(f"{kind} message holds dtype {dtype!r}, which is not read")
-        count = int(np.prod(shape, dtype=np.int64))
+        count = math.prod(shape)
         size = count * np.dtype(dtype).itemsize
         if at + size > len(body):
             raise WireError(f"{kind} message is short: array {name} ends past its end")
         arrays[name] = np.frombuffer(body, dtype, count, at).reshape(shape)
         at += size
-    return header["meta"], arrays
+    if at != len(body):
+        raise WireError(f"{kind} message has {len(body) - at} bytes behind its last array")
+    return header.meta, arrays
