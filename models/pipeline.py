@@ -14,7 +14,9 @@ from models.event import EventBatch
 from models.fanin import FanIn
 from models.hashing import KeyedHash
 from models.observe import Observe, Observed
+from models.reasons import TIME_FUTURE
 from models.sketch import Sketcher, Sketches
+from models.sketching import Sketched, sketch_events
 from models.wire import pack, unpack
 
 
@@ -33,7 +35,7 @@ class Counts:
         self.duplicate += observed.duplicate
         self.late += observed.late
         if observed.future:
-            self.rejected["time_future"] = self.rejected.get("time_future", 0) + len(observed.future)
+            self.rejected[TIME_FUTURE] = self.rejected.get(TIME_FUTURE, 0) + len(observed.future)
 
 
 class Pipeline:
@@ -47,8 +49,12 @@ class Pipeline:
         self.campaigns = Campaigns(Announcer(keyed, tenant=tenant, mode=mode))
         self.counts = Counts()
 
+    def prepare(self, events: EventBatch) -> Sketched:
+        """The stateless part, with what edges sent checked and taken over: may run ahead in another thread."""
+        return sketch_events(self.sketcher, events)
+
     def sketch(self, events: EventBatch) -> Sketches:
-        """The stateless part: may run ahead in another thread."""
+        """The stateless part for events that all carry their text."""
         return self.sketcher.sketch(events.prompt)
 
     def process(self, events: EventBatch, sketches: Sketches) -> Decisions:

@@ -25,6 +25,7 @@ NOT_AN_OBJECT: Final = "not_an_object"
 UNKNOWN_FORMAT: Final = "unknown_format"
 NO_REQUEST: Final = "no_request"
 TIME_RANGE: Final = "time_range"
+TIME_FUTURE: Final = "time_future"
 ID_LENGTH: Final = "id_length"
 ID_CONTROL_CHARACTERS: Final = "id_control_characters"
 BAD_SKETCH: Final = "bad_sketch"
@@ -33,8 +34,8 @@ CORRUPT_ARCHIVE: Final = "corrupt_archive"
 
 _PLAIN = (
     f"{EMPTY_RECORD} {TOO_LARGE} {TOO_DEEP} {TOO_MANY_EVENTS} {NOT_UTF8} {BYTE_ORDER_MARK} {LONE_SURROGATE} {NAN} "
-    f"{NUMBER_RANGE} {MALFORMED_JSON} {NOT_AN_OBJECT} {UNKNOWN_FORMAT} {NO_REQUEST} {TIME_RANGE} {ID_LENGTH} "
-    f"{ID_CONTROL_CHARACTERS} {BAD_SKETCH} {TRUNCATED_ARCHIVE} {CORRUPT_ARCHIVE}"
+    f"{NUMBER_RANGE} {MALFORMED_JSON} {NOT_AN_OBJECT} {UNKNOWN_FORMAT} {NO_REQUEST} {TIME_RANGE} {TIME_FUTURE} "
+    f"{ID_LENGTH} {ID_CONTROL_CHARACTERS} {BAD_SKETCH} {TRUNCATED_ARCHIVE} {CORRUPT_ARCHIVE}"
 ).split()
 _REQUIRED = ("event_id", "ts", "account_id", "model", "prompt")
 _TYPED_NAMES = (

@@ -12,8 +12,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from models.alert import Mode
 from models.errors import ConfigError
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -82,6 +83,15 @@ class HttpSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CoreSettings:
+    """What every host needs: whose fleet, how far decisions may go, and the secret of all hashes."""
+
+    tenant: str
+    mode: Mode
+    secret: Secret | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything a worker needs to know before it starts."""
 
@@ -90,6 +100,7 @@ class Settings:
     redis: RedisSettings
     http: HttpSettings
     tenant: str
+    mode: Mode
     secret: Secret | None
     state_dir: Path | None
 
@@ -141,6 +152,17 @@ class _Reader:
         return Secret(value) if value else None
 
 
+def _core(read: _Reader) -> CoreSettings:
+    mode = read.choice("DISTILWATCH_MODE", "enforce", "alert", "shadow", "off")
+    return CoreSettings(
+        tenant=read.text(
+            "DISTILWATCH_TENANT", "default", pattern=r"[A-Za-z0-9_.-]{1,64}", hint="letters, digits, _ . -"
+        ),
+        mode=cast(Mode, mode),
+        secret=read.secret("DISTILWATCH_SECRET", least=16),
+    )
+
+
 def _kafka(read: _Reader) -> KafkaSettings:
     named = read.text("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:9092")
     word = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}"
@@ -173,7 +195,7 @@ def _engine(read: _Reader) -> EngineSettings:
 
 def _settings(read: _Reader) -> Settings:
     named_url = read.secret("REDIS_URL")
-    tenant = read.text("DISTILWATCH_TENANT", "default", pattern=r"[A-Za-z0-9_.-]{1,64}", hint="letters, digits, _ . -")
+    core = _core(read)
     return Settings(
         kafka=_kafka(read),
         engine=_engine(read),
@@ -187,8 +209,9 @@ def _settings(read: _Reader) -> Settings:
             port=read.integer("DISTILWATCH_HTTP_PORT", 8321, -1, 65_535),
             public=read.flag("DISTILWATCH_HTTP_PUBLIC"),
         ),
-        tenant=tenant,
-        secret=read.secret("DISTILWATCH_SECRET", least=16),
+        tenant=core.tenant,
+        mode=core.mode,
+        secret=core.secret,
         state_dir=_folder(read.text("DISTILWATCH_STATE_DIR", "")),
     )
 
@@ -205,6 +228,19 @@ def load(env: Mapping[str, str]) -> Settings:
     if errors:
         raise ConfigError("\n".join(errors))
     return settings
+
+
+def load_core(env: Mapping[str, str]) -> CoreSettings:
+    """Read only what a host without brokers needs, so that a wrong broker name does not stop it.
+
+    Raises:
+        ConfigError: as ``load``.
+    """
+    read = _Reader(env)
+    core = _core(read)
+    if read.errors:
+        raise ConfigError("\n".join(read.errors))
+    return core
 
 
 def _folder(path: str) -> Path | None:

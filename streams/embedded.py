@@ -24,6 +24,7 @@ from models.errors import ConfigError, WireError
 from models.event import EventBatch
 from models.output import encode_alert, signal_line
 from models.pipeline import Pipeline
+from models.reasons import BAD_SKETCH
 from models.sketch import Sketches
 from models.wire import pack, unpack
 from streams.records import RecordBatch
@@ -89,7 +90,10 @@ def prepare(batches: Iterable[RecordBatch], decoder: Decoder, pipeline: Pipeline
         decoded = decoder.decode(batch.records, batch.origin)
         rejected = Counter(reject.reason for reject in [*decoded.rejects, *batch.rejects])
         read = decoded.read + len(batch.rejects)
-        yield Prepared(decoded.batch, pipeline.sketch(decoded.batch), read, rejected, batch.bytes_read)
+        sketched = pipeline.prepare(decoded.batch)
+        if len(sketched.bad):
+            rejected[BAD_SKETCH] += len(sketched.bad)
+        yield Prepared(sketched.events, sketched.sketches, read, rejected, batch.bytes_read)
 
 
 def ahead(items: Iterator[Prepared]) -> Iterator[Prepared]:

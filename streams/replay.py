@@ -39,7 +39,7 @@ class ReplayOptions:
 
 
 def _files(paths: list[str]) -> list[RecordFile]:
-    """Open every file before the first is read, so that a wrong name stops the run at once; a folder means its files."""
+    """Open every file before the first is read: a wrong name stops the run at once. A folder means its files."""
     names: list[str] = []
     for path in paths:
         folder = Path(path)
@@ -76,12 +76,15 @@ def replay(options: ReplayOptions) -> RunSummary:
     pipeline = Pipeline(options.secret, tenant=options.tenant, mode=options.mode)
     if options.state:
         load_state(Path(options.state), pipeline)
+    held = pipeline.observe.held
     files = _files(options.files)
     sizes = [file.size for file in files]
     total = None if None in sizes else sum(size or 0 for size in sizes)
     progress = Progress(total)
     outputs = Outputs(options.alerts, options.signals)
     host = EmbeddedHost(pipeline, outputs)
+    # Rows that waited in the kept state come to an end in this run, so this run has them to account for.
+    host.totals.read = held
     start: tuple[float, int] | None = None
     try:
         decoder = Decoder(KeyedHash(options.secret), options.format)
