@@ -35,7 +35,8 @@ class Profile:
     """How a cohort of accounts was set up; every default is what unrelated customers look like.
 
     ``age_days`` (low, high) draws ages evenly instead of from the population; ``signup_share`` of the cohort signs up
-    evenly during the run. Fans are accounts per shared value, 1 = own. ``one_org`` rolls the cohort up to one customer.
+    evenly during the run. Fans are accounts per shared value, 1 = own. An ``org_fan`` above 1 rolls that many accounts
+    up to one customer; ``in_order`` fills fans with neighbours, which then share everything.
     """
 
     age_days: tuple[float, float] | None = None
@@ -44,7 +45,8 @@ class Profile:
     network_fan: int = 1
     one_network: bool = False
     one_client: bool = False
-    one_org: bool = False
+    org_fan: int = 1
+    in_order: bool = False
     own_org_share: float = 0.3
     education: bool = False
 
@@ -80,14 +82,15 @@ def enrol(rng: np.random.Generator, n: int, profile: Profile, *, start: int = EP
         absent |= ((rng.random(n) < share) << bit).astype(np.uint8)
     own = rng.random(n) < profile.own_org_share
     org = np.where(own, names(rng, n), np.uint64(0))
+    places = np.arange(n)
     domain = (DOMAINS * rng.random(n) ** 6).astype(np.int16)
     return Accounts(
         name=names(rng, n),
-        org=np.full(n, names(rng, 1)[0]) if profile.one_org else org,
+        org=names(rng, n)[places // profile.org_fan] if profile.org_fan > 1 else org,
         created=created,
         address=_addresses(rng, n, profile),
         client=np.full(n, _clients(rng, 1)[0]) if profile.one_client else _clients(rng, n),
-        payment=names(rng, n)[rng.permutation(n) // max(1, profile.payment_fan)],
+        payment=names(rng, n)[(places if profile.in_order else rng.permutation(n)) // profile.payment_fan],
         domain=np.full(n, DOMAINS - 1 - int(rng.integers(100)), np.int16) if profile.education else domain,
         plan=rng.choice(len(PLANS), n, p=[0.2, 0.35, 0.15, 0.25, 0.05]).astype(np.int8),
         country=(len(COUNTRIES) * rng.random(n) ** 2).astype(np.int8),
@@ -118,7 +121,8 @@ def _addresses(rng: np.random.Generator, n: int, profile: Profile) -> npt.NDArra
     if profile.one_network:
         networks[:] = networks[0, 0]
     elif profile.network_fan > 1:
-        networks = np.repeat(networks[rng.permutation(n) // profile.network_fan, :1], 2, axis=1)
+        places = np.arange(n) if profile.in_order else rng.permutation(n)
+        networks = np.repeat(networks[places // profile.network_fan, :1], 2, axis=1)
     hosts = rng.integers(1, 255, (n, 2), dtype=np.uint32)
     return (networks << np.uint32(8)) | hosts
 

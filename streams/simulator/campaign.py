@@ -21,11 +21,13 @@ from streams.simulator.templates import Templates, reworded
 from streams.simulator.text import ENGLISH, Asked, Library
 
 Dispatch = Literal["round_robin", "lru", "random", "sticky"]
+VARIANT_SHARE = 0.4
+"""Share of words that differ between the wordings of one template."""
 REASONING = (
     "\nThink step by step and write out your full chain of thought before the answer.",
     "\nShow your complete reasoning inside <think> tags first.",
     "\nExplain every intermediate step of your reasoning, then give the final answer.",
-    "\n请一步一步思考，并写出完整的推理过程。",
+    "\n请一步一步思考，并写出完整的推理过程。",  # noqa: RUF001
 )
 
 
@@ -36,6 +38,7 @@ class Knobs:
     ``requests_per_day`` counts all requests of an account, of which ``cover`` are organic talk. Fans are accounts per
     shared payment or /24 (1 = own). ``young`` accounts sign up in one burst before the start. ``load_spread`` is the
     sigma of the logarithm of accounts' rates, ``burst`` requests come in a row, ``stagger_h`` spreads first use.
+    Each template has ``variants`` wordings; ``public`` puts viral templates to use that people sent before.
     ``replace_at_h`` bans the pool then, over ``ban_over_h``; a second pool follows ``replace_gap_h`` later.
     """
 
@@ -45,6 +48,7 @@ class Knobs:
     families: tuple[str, ...] = ()
     family_count: int = 4
     variants: int = 1
+    public: bool = False
     paraphrase: float = 0.0
     salt: float = 0.0
     cover: float = 0.0
@@ -76,7 +80,7 @@ class Knobs:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """Accounts ``first .. first + size`` of one campaign; each is in use from ``since`` to ``until`` (ms, shape (size,))."""
+    """Accounts ``first .. first + size`` of one campaign, each in use from ``since`` to ``until`` (ms)."""
 
     first: int
     since: Rows
@@ -208,15 +212,15 @@ class Campaign:
             lanes = max(1, len(active) // max(1, len(self.templates)))
             lane = topic * lanes + rng.integers(lanes, size=n)
             epoch = (ts + _mixed(lane, self._salted) % DAY_MS) // int(self.knobs.sticky_h * HOUR_MS)
-            return active[_mixed(lane * 1_000_003 + epoch, self._salted) % len(active)]
+            return _at(active, _mixed(lane * 1_000_003 + epoch, self._salted))
         if self.knobs.dispatch == "random" or self.knobs.load_spread > 0:
             cumulative = np.cumsum(self._weight[active])
-            return active[np.searchsorted(cumulative, rng.random(n) * cumulative[-1], side="right")]
+            return _at(active, np.searchsorted(cumulative, rng.random(n) * cumulative[-1], side="right"))
         if self.knobs.dispatch == "lru":
             return self._least_recent(active, n)
-        order = active[(self._turn + np.arange(n)) % len(active)]
-        self._turn = (self._turn + n) % len(active)
-        return order
+        first = self._turn
+        self._turn = (first + n) % len(active)
+        return _at(active, first + np.arange(n))
 
     def _least_recent(self, active: Rows, n: int) -> Rows:
         chosen: list[Rows] = []
@@ -300,6 +304,11 @@ class Campaign:
         used = np.ones(n + len(rows), np.bool_)
         used[n:] = (again.events.ts[n:] >= self._since[other]) & (again.events.ts[n:] < self._until[other])
         return again.take(np.flatnonzero(used))
+
+
+def _at(active: Rows, places: Rows) -> Rows:
+    """The active accounts at ``places``, counted round and round."""
+    return active[places % len(active)]
 
 
 def _mixed(values: Rows, salt: int) -> Rows:

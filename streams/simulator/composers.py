@@ -8,12 +8,15 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from streams.simulator.accounts import EPOCH, HOUR_MS
 from streams.simulator.groups import Events
 from streams.simulator.ragged import Ragged, Rows, placed
 from streams.simulator.templates import Templates
 from streams.simulator.text import CODED, DETAILED, ENGLISH, PASTED, SHORT, Asked, Library
 
-FOREIGN_SHARE = 0.3
+FOREIGN_SHARE = 0.2
+WAVE_H = 30.0
+"""A viral prompt begins to go round within so many hours of the run's start."""
 
 
 class People:
@@ -42,14 +45,18 @@ class People:
 class Framed:
     """Accounts that put their texts into shared templates: each uses ``own`` of them, for ``share`` of its events."""
 
+    tools = False
+
     def __init__(
         self, library: Library, templates: Templates, size: int, rng: np.random.Generator, *,
-        own: int = 1, share: float = 1.0, first_turns: bool = False, tools: bool = False,
+        own: int = 1, share: float = 1.0, first_turns: bool = False, firms: int = 0,
     ) -> None:  # fmt: skip
-        self.tools = tools
         self._library = library
         self._templates = templates
         self._own = rng.integers(len(templates), size=(size, own))
+        if firms:  # templates lie firm after firm, ``own`` each
+            firm = np.arange(size) * firms // size
+            self._own = firm[:, None] * own + np.arange(own)
         self._share = share
         self._first_turns = first_turns
         self._people = People(library, size, rng)
@@ -62,7 +69,7 @@ class Framed:
             framed &= events.turn == 1
         rows, rest = np.flatnonzero(framed), np.flatnonzero(~framed)
         which = self._own[members[rows], rng.integers(self._own.shape[1], size=len(rows))]
-        texts = self._templates.fill(rng, which, self._library.items)
+        texts = self._templates.fill(rng, which, self._library.asks)
         organic, _ = self._people.compose(rng, events.take(rest), members[rest])
         return placed(n, [(rows, texts), (rest, organic)]), np.zeros(n, np.int64)
 
@@ -76,28 +83,30 @@ class Viral:
         self, library: Library, templates: Templates, size: int, rng: np.random.Generator, *,
         uses_max: int = 1, items: Ragged | None = None,
     ) -> None:  # fmt: skip
+        self.templates = templates
         self._library = library
-        self._templates = templates
         self._people = People(library, size, rng)
         self._uses = np.minimum(rng.zipf(1.6, size), uses_max)
         self._items = items
+        self._begins = EPOCH + int(rng.uniform(0, WAVE_H) * HOUR_MS)
 
     def compose(self, rng: np.random.Generator, events: Events, members: Rows) -> tuple[Ragged, Rows]:
         """Organic prompts, with the viral ones among the first turns."""
         n = len(members)
         texts, system = self._people.compose(rng, events, members)
-        first = np.flatnonzero((events.turn == 1) & (self._uses[members] > 0) & (rng.random(n) < 0.6))
+        open_to_it = (events.turn == 1) & (events.ts >= self._begins) & (self._uses[members] > 0)
+        first = np.flatnonzero(open_to_it & (rng.random(n) < 0.6))
         _, once = np.unique(members[first], return_index=True)
         rows = first[np.sort(once)]
         self._uses[members[rows]] -= 1
-        which = (len(self._templates) * rng.random(len(rows)) ** 3).astype(np.int64)
-        viral = self._templates.fill(rng, which, self._slots)
+        which = (len(self.templates) * rng.random(len(rows)) ** 3).astype(np.int64)
+        viral = self.templates.fill(rng, which, self._slots)
         rest = np.setdiff1d(np.arange(n), rows)
         return placed(n, [(rest, texts.take(rest)), (rows, viral)]), system
 
     def _slots(self, rng: np.random.Generator, kinds: Rows) -> Ragged:
         """Zipf slots: most people fill in what everybody fills in."""
-        fresh = self._library.items(rng, kinds)
+        fresh = self._library.asks(rng, kinds)
         if self._items is None:
             return fresh
         popular = (len(self._items) * rng.random(len(kinds)) ** 3).astype(np.int64)

@@ -7,7 +7,6 @@ tail rare, as in real vocabularies. Measured on 5,000 simulated people with word
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Sequence
 
@@ -17,9 +16,13 @@ import numpy.typing as npt
 from streams.simulator import languages, phrases, vocabulary
 from streams.simulator.ragged import Fragments, Ragged, Rows, masked, placed
 
-SKEW = 2.0
+SKEW = 1.4
 NAMES_PER_CLASS = 2500
+VARIANTS = 60
+"""Expansions kept of each pattern that holds phrases."""
 _SLOT = re.compile(r"\{([a-z])\}")
+_PHRASE = re.compile(r"\{([A-Z])\}")
+_EVEN = "ksbyi"
 _TOPICAL = "n"
 Matrix = npt.NDArray[np.int32]
 
@@ -43,9 +46,11 @@ class Grammar:
         self._class: dict[str, int] = {}
         self._first: list[int] = []
         self._size: list[int] = []
+        self._skew: list[float] = []
         self.topics = len(vocabulary.TOPICS)
         self._topic_first = np.zeros(self.topics, np.int64)
         self._topic_size = np.zeros(self.topics, np.int64)
+        self._rng = rng
         self._enter_words(rng)
         self.words = self._enter_spaced(rng)
         self.sets = {
@@ -60,13 +65,13 @@ class Grammar:
         self.languages = [self._language(language, rng) for language in languages.LANGUAGES]
 
     def patterns(self, texts: Sequence[str]) -> PatternSet:
-        """Parse pattern texts; a pattern with {w} or {g} is entered once per opener or goal, its weight shared."""
+        """Parse pattern texts; a pattern with phrases is entered as many random expansions that share its weight."""
         rows: list[list[int]] = []
         weights: list[float] = []
         for text in texts:
-            variants = self._variants(text)
-            rows.extend(self._codes(variant) for variant in variants)
-            weights.extend([1.0 / len(variants)] * len(variants))
+            count = VARIANTS if _PHRASE.search(text) else 1
+            rows.extend(self._codes(self._expanded(text)) for _ in range(count))
+            weights.extend([1.0 / count] * count)
         matrix = np.full((len(rows), max(map(len, rows))), -1, np.int32)
         for index, row in enumerate(rows):
             matrix[index, : len(row)] = row
@@ -83,7 +88,7 @@ class Grammar:
         topical = classes == self._class[_TOPICAL]
         first[topical] = self._topic_first[topics[row[topical]]]
         size[topical] = self._topic_size[topics[row[topical]]]
-        codes[row, column] = first + (size * rng.random(len(row)) ** SKEW).astype(np.int64)
+        codes[row, column] = first + (size * rng.random(len(row)) ** np.array(self._skew)[classes]).astype(np.int64)
         return masked(codes)
 
     def passage(self, rng: np.random.Generator, kind: str, topics: Rows, sizes: Rows) -> Ragged:
@@ -98,10 +103,15 @@ class Grammar:
             choices.append((rows, self.draw(rng, self.languages[int(tongue)], topics[rows])))
         return placed(len(tongues), choices)
 
-    def _variants(self, text: str) -> list[str]:
-        openers = phrases.OPENERS if "{w}" in text else [""]
-        goals = vocabulary.GOALS if "{g}" in text else [""]
-        return [text.replace("{w}", opener).replace("{g}", goal) for opener, goal in itertools.product(openers, goals)]
+    def _expanded(self, text: str) -> str:
+        """``text`` with a random choice for each of its phrases, and for the phrases in those."""
+        while _PHRASE.search(text):
+            text = _PHRASE.sub(self._alternative, text)
+        return text
+
+    def _alternative(self, match: re.Match[str]) -> str:
+        choices = phrases.PHRASES[match[1]]
+        return choices[int(self._rng.integers(len(choices)))]
 
     def _codes(self, text: str) -> list[int]:
         codes = []
@@ -112,11 +122,12 @@ class Grammar:
                 codes.append(self.fragments.add(piece))
         return codes
 
-    def _enter(self, name: str, words: Sequence[str]) -> None:
+    def _enter(self, name: str, words: Sequence[str], skew: float = SKEW) -> None:
         first, size = self.fragments.add_range(words)
         self._class[name] = len(self._first)
         self._first.append(first)
         self._size.append(size)
+        self._skew.append(1.0 if name in _EVEN else skew)
 
     def _enter_words(self, rng: np.random.Generator) -> None:
         nouns = [vocabulary.listed(text) for text in vocabulary.TOPICS.values()]
@@ -126,7 +137,8 @@ class Grammar:
         self._topic_first[:] = first + np.cumsum(self._topic_size) - self._topic_size
         self._enter("o", list(rng.permutation([word for topic in nouns for word in topic])))
         shared = (vocabulary.VERBS, vocabulary.ADJECTIVES, vocabulary.QUALIFIERS, vocabulary.PLACES)
-        for name, words in zip("vaqlpt", (*shared, vocabulary.PEOPLE, vocabulary.TIMES), strict=True):
+        linking = (vocabulary.DETERMINERS, vocabulary.PREPOSITIONS, vocabulary.CONJUNCTIONS, vocabulary.AUXILIARIES)
+        for name, words in zip("vaqlptdrjx", (*shared, vocabulary.PEOPLE, vocabulary.TIMES, *linking), strict=True):
             self._enter(name, list(rng.permutation(words)))
         self._enter("k", [str(number) for number in range(2, 1200)])
         for name in "sby":
@@ -147,14 +159,23 @@ class Grammar:
             return list(rng.permutation(vocabulary.listed(text, "|" if "|" in text else " ")))
 
         known = dict(self._class)
-        self._enter("n_" + language.code, split(language.nouns))
-        self._enter("v", split(language.verbs))
-        self._enter("a", split(language.adjectives))
-        self._enter("c", split(language.closings))
-        self._class.update(x=self._class["n_" + language.code], n=self._class["n_" + language.code])
+        self._enter("n_" + language.code, split(language.nouns), 1.0)
+        self._enter("v", split(language.verbs), 1.0)
+        self._enter("a", split(language.adjectives), 1.0)
+        self._enter("c", split(language.closings), 1.0)
+        self._class.update(n=self._class["n_" + language.code], o=self._class["n_" + language.code])
+        if language.code in ("zh", "ja"):
+            self._enter("s", characters(rng, language.nouns, NAMES_PER_CLASS))
+            self._enter("y", characters(rng, language.nouns, NAMES_PER_CLASS))
         patterns = self.patterns(language.patterns)
         self._class = known
         return patterns
+
+
+def characters(rng: np.random.Generator, text: str, count: int) -> list[str]:
+    """Names for scripts without spaces: two characters out of ``text``."""
+    known = sorted({character for character in text if ord(character) > 0x2E7F})
+    return ["".join(pair) for pair in rng.choice(known, (count, 2))]
 
 
 def invented_names(rng: np.random.Generator, count: int) -> list[str]:

@@ -50,10 +50,10 @@ def joined(parts: list[Events]) -> Events:
 class Habits:
     """How a group's accounts behave.
 
-    ``events_per_day`` is the median over accounts, ``spread`` the sigma of its logarithm. A session has ``turns``
-    events on average, ``gap_s`` apart in the median; a conversation goes on with probability ``follow_up``. ``daily`` 0 is round the
-    clock, 1 quiet at night. ``window_h`` limits activity to hours of the run, ``machine`` sends at even distances,
-    ``on_the_hour`` starts sessions at :00.
+    ``events_per_day`` is the median over accounts, ``spread`` the sigma of its logarithm. A session has
+    ``turns`` events on average, ``gap_s`` apart in the median; a conversation goes on with probability
+    ``follow_up``. ``daily`` 0 is round the clock, 1 quiet at night. ``window_h`` limits activity to hours of
+    the run, ``machine`` sends at even distances, ``on_the_hour`` starts sessions at :00.
     """
 
     events_per_day: float = 4.0

@@ -1,76 +1,110 @@
 """Sentence patterns of the grammar: how honest people, documents and code are worded.
 
-What lives here: patterns whose slots are word classes: {v} verb, {a} adjective, {q} qualifier, {n} noun of the
-topic, {m} another noun of the topic, {o} noun of any topic, {l} place, {p} person, {t} time, {g} goal, {k} number,
-{s} surname, {b} brand, {y} invented place, {i} identifier. What does not: word lists (``vocabulary``). Fixed runs
-are kept under five words where people would vary them, because that is what unrelated people do.
+What lives here: patterns. Small letters are word classes: {v} verb, {a} adjective, {q} qualifier, {n} noun of the
+topic, {m} another noun of the topic, {o} noun of any topic, {d} determiner, {r} preposition, {j} conjunction, {x}
+auxiliary, {l} place, {p} person, {t} time, {k} number, {s} surname, {b} brand, {y} invented place, {i} identifier.
+Capitals are phrases of their own: {E} noun phrase, {A} adverbial, {V} verb phrase, {W} opener, {G} goal, {C}
+clause. What does not: word lists (``vocabulary``). Fixed runs are short, because unrelated people rarely share five
+words in a row: the laboratory found 1 % of organic prompts with two word-5 keys in common with eight other
+customers.
 """
 
 from __future__ import annotations
 
 from streams.simulator.vocabulary import listed
 
-OPENERS = listed(
-    """
-    how do i | how can i | what's the best way to | is it ok to | why can't i | do i need to | when
-    should i | can you help me | should i | what do i need to | any tips to | is there a trick to | how
-    would you | help me | i want to | i'm trying to | we need to | could you show me how to | what does
-    it take to | tell me how to | who can | is it safe to | how often do you | what happens if i |
-    please | i keep failing to | quick question, how to | how long does it take to | would it hurt to |
-    where do i
+PHRASES: dict[str, list[str]] = {
+    "E": listed(
+        """
+    {d} {n}  | {d} {a} {n}  | {a} {n}  | {d} {m} {r} {d} {n}  | {s}'s {n}  | {d} {b} {n}  | {k} {a} {n}s
+    | {d} {q} {a} {m}  | {d} {n} {r} {d} {l}  | {n} {j} {m}  | {d} {a} {j} {a} {n}  | {a} {o}  | {d} {n}
+    {r} {y}  | {b} {n}s  | {p}'s {a} {m}
     """,
-    "|",
-)
+        "|",
+    ),
+    "A": listed(
+        """
+    {t}  | {r} {d} {l}  | {q}  | {r} {d} {a} {o}  | {r} {y}  | {j} {p} {x} {v}  | {r} {p}  | {t} {r} {y}
+    | {q} {t}  | {r} {b}  | {j} {d} {m} {x} {v}  | {r} {s}
+    """,
+        "|",
+    ),
+    "V": listed(
+        """
+    {v} {E}  | {v} {E} {A}  | {v} {j} {v} {E}  | {v} {E} {r} {E}  | {q} {v} {E}  | {v} {p} {r} {E}  |
+    {v} {E} {j} {E}
+    """,
+        "|",
+    ),
+    "G": listed(
+        """
+    save money {A}  | save time  | impress {p}  | keep {E} simple  | avoid {E}  | pass {t}  | sleep {A}
+    | get {E} done {t}  | understand {E}  | use less {n}  | make {E} last  | keep {p} busy  | reduce {E}
+    | stay within {k}  | feel {a} {A}  | learn {n} basics  | not upset {p}  | show {p} {E}  | finish {t}
+    | free up {d} {l}  | compare {E}  | {v} {p}  | {V}
+    """,
+        "|",
+    ),
+    "C": listed(
+        """
+    {E} {x} {v} {E}  | {p} {x} {v} {E} {A}  | {s} {x} {V}  | {E} {x} {v} {A}  | {d} {n} is {a} {A}  |
+    {E} {x} be {a}  | {y} {x} {V}  | {p} and {s} {V}  | {E} got {a} {t}  | nobody {x} {V}  | {E} costs
+    {k} {A}  | {b} {x} {v} {E} {A}
+    """,
+        "|",
+    ),
+    "W": listed(
+        """how do i | how can i | best way to | is it ok to | why can't i | do i need to | when should i | can you |
+        should i | what do i need to | any tips to | a trick to | how would you | help me | i want to | i'm trying to |
+        we need to | show me how to | tell me how to | who can | safe to | how often do you | if i | please |
+        quick question, | how long to | would it hurt to | where do i | trying to | does {b} | can {p} | how does {s} |
+        {q} need to | {p} {x} | first time i {x} | what if we | {p} wants to | we {x} | {t} i {x} | how to |
+        easiest way to | cheapest way to | steps to | {s} says | is {y} where you | hey, {s} {x} | i {x} | {A}, i {x} |
+        for {p}, | {y} people {x} | {E}: | {k} times i {x}""",
+        "|",
+    ),
+}
+"""Letter -> alternatives for the phrase; they may use one another, but never in a circle."""
 
 QUESTIONS = listed(
     """
-    {w} {v} {a} {n} {t}? | {w} {v} the {n} with a {m}? | {w} {v} {n} and {m} in the {l}? | {n} vs {m}
-    for {p}? | {w} {v} a {a} {n} so i can {g} | what is the {a} {n} called in {o}? | {n} {q} {a} {t},
-    why? | difference between {n} and {a} {m} | {w} {v} {k} {n}s without a {m}? | {a} {n} for {p}, {k}
-    dollars max | my {n} is {a} {t}, what should i {v}? | is a {n} from {b} better than {a} {m}? | {w}
-    {v} this {n} before i {v} the {m}? | ideas for a {a} {n} {t} | {v} my {n}, it looks {q} {a} | {b}
-    {n} {a} after {k} days | {n} {m} {a} {l} | what would {p} say about {a} {n}? | name {k} ways to {v}
-    a {n} {t} | {w} tell if {n} is {a} or {a}? | {s} told me to {v} the {n}, is that right? | {w} {v}
-    {n} near {y}? | {k} {n}s or one {a} {m}? | can a {n} {v} the {m} in my {l}? | why is the {b} {n} so
-    {a}? | {a} {n} and {o} together? | what does {a} mean for a {n}? | {w} explain {n} to {p}?
+    {W} {V}?  | {W} {V} {A}?  | {n} vs {m} {A}?  | {E} or {E}?  | what is {E} called {A}?  | {E} {q}
+    {a}, why?  | {a} {n}, {k} dollars max  | {C}, what should i {v}?  | is {E} {a} {j} {E}?  | {W} {V}
+    before i {V}?  | ideas for {E} {A}  | {V}, it looks {q} {a}  | {b} {n} {a} {A}  | {n} {m} {a} {l}  |
+    what would {s} say {r} {E}?  | {k} ways to {V}  | {W} tell if {E} is {a}?  | {s} told me to {V},
+    true?  | {W} {V}? {C}  | {C}?  | why {x} {E} {v}?  | {E} {A}?  | {E}, {E}, {E}: which {A}?  | {a}
+    {n} {j} {m} {A}  | {C} {j} {C}, {W} {V}?  | {W} explain {E} to {p}?  | {n} {a} {m}  | {v} {n} {A}  |
+    {E} {x} {v}? {W} {V}
     """,
     "|",
 )
 
 DETAILS = listed(
     """
-    The {n} from {b} is {q} {a} and the {m} needs {k} more. | I already tried to {v} it {t} but {p} said
-    no. | It has to {v} the {m} in the {l}. | My budget is {k} and {p} wants it {t}. | We moved to {y}
-    {t}, so the {n} is {a}. | {s} suggested a {a} {m} instead. | Last time the {n} got {a} after {k}
-    minutes. | I have {k} {n}s, {k} {m}s and one {a} {o}. | The goal is to {g}. | I don't want to {v}
-    the {a} {m} again. | Please keep the {n} part short for {p}. | There is a {a} {n} in the {l} and I'd
-    rather {v} that. | It worked {t}, then the {m} became {a}. | {p} uses a {b} {m} for this. | Assume
-    the {n} costs {k} and lasts {t}. | Nobody in {y} could {v} it. | I read that {a} {n}s {v} better
-    {t}. | The {m} says {a}, the {n} says {a}. | Only {k} percent of it is {a}. | I'm fine with a {a}
-    answer if it helps me {g}. | Compare it to {o} if you can.
+    {C}.  | {C} {j} {C}.  | {p} said {C}.  | My {n} is {k} and {C}.  | {E}: {a}, {a}, {q} {a}.  | Last
+    time {C}.  | I {x} {V} {j} {C}.  | We moved {A}, {C}.  | {A}, {C}.  | The goal: {G}.  | Don't {V}.
+    | Please {V} {A}.  | Assume {C}.  | {s} suggested {E}.  | Only {k} of {E}, {C}.  | I read {C}.  |
+    {E} {j} {E}, {q} {a}.  | Compare {E} {r} {E}.  | {V}, then {V}.  | Not {E}, {C}.
     """,
     "|",
 )
 
 FOLLOW_UPS = listed(
     """
-    make it {a}er and mention the {m} | what about {a} {n}s? | and if the {m} is {a}? | shorter please,
-    {p} won't read it | no, the {n} in the {l} | ok but {w} {v} the {m} then? | thanks! now do the same
-    for {o} | why {a}? | can you {v} that {t}? | i meant {k}, not {k} | add {n} and {m} | that didn't
-    work, it's {q} {a} now | {p} asked about the {m} too | in {k} words | give me {k} more about {n} |
-    which one would you {v}? | sure, but is it {a}? | replace {n} with {m} | as a table with {n} and {m}
-    | what did you mean by {a} {n}? | go on with the {m} | explain the {n} part again for {p} | use {b}
-    instead | and {t}?
+    {V} {A}  | what about {E}?  | and if {C}?  | shorter please, {C}  | no, {E}  | ok but {W} {V}?  |
+    thanks! now {V}  | why {a}?  | {C}, {V}  | i meant {E}, not {E}  | add {E}  | {C}, it's {q} {a} now
+    | {p} asked {r} {E}  | {k} words  | more {r} {E}  | which {x} {p} {v}?  | sure, but {C}?  | {v} {E}
+    {r} {E}  | continue  | thanks  | yes  | go on  | table with {E} {j} {E}  | {C}. {V}  | explain {E}
+    {A}  | use {b}  | and {t}?  | {E} {A} please
     """,
     "|",
 )
 
 PASTE_REQUESTS = listed(
     """
-    Summarise this for {p}: | what is {a} about this text? | Fix the {a} parts, keep the {n}: | Here are
-    my notes on {n}, turn them into a {m}. | rewrite so that {p} gets it {t} | Which {n} does the author
-    {v}? | see below, {w} {v} the {m}? | Pull out every {n} and {k} dates: | proofread please, it's for
-    {p} | tl;dr? | Translate for {p}, keep {b} as it is: | is the {n} argument {a}? text follows
+    Summarise {r} {p}: {C}:  | what is {a} here? {C}  | {V}, keep {E}:  | Notes {r} {E}, {V}.  | {V} so
+    that {C}  | Which {n} {x} {s} {v}?  | below, {W} {V}?  | Pull out {E} {j} {E}:  | proofread {r}
+    {p} please, {C}  | tl;dr?  | {b} wrote this, {V}  | is {E} {a}? text follows  | {C}. {V}:
     """,
     "|",
 )
@@ -79,16 +113,13 @@ PROSE = [
     entry + " "
     for entry in listed(
         """
-    In {y}, the {n} was {q} {a} when {s} decided to {v} the {m}.  | According to {s}, {k} of {k} {n}s
-    were {a} {t}.  | The {a} {m} arrived {t} and {p} had to {v} it in the {l}.  | {s} and {s} compared a
-    {n} with the {a} {m} of {y}.  | Figures for {y} show {k} {m}s, {k} fewer than {t}.  | A {n} should
-    never {v} the {m}, {s} wrote, unless it is {a}.  | By contrast, {b} sells a {a} {n} for {k}.  |
-    Nobody had asked {p} whether the {n} was {a}.  | After {k} days the {m} turned {a}, and the {l}
-    smelled of {o}.  | {b} announced that its {n} will {v} {a} {o}s {t}.  | The second section turns to
-    {n}, {m} and {a} {o}.  | For the {l} a {a} {n} was ordered from {b} in {y}.  | {s} remembers a {a}
-    {m} and {k} {n}s {t}.  | Whether to {v} or to {v} the {n} remained {a}.  | To {g}, {p} kept the {a}
-    {n} beside the {m}.  | {y} has {k} {n}s; {y} has {k}.  | Some {v} the {n} first; others, like {s},
-    {v} the {m} {t}.
+    In {y}, {C} when {s} {x} {V}.  | According to {s}, {C}.  | {E} arrived {t} {j} {p} {x} {V}.  | {s}
+    and {s} {V} {A}.  | Figures for {y} show {E}, {k} fewer {A}.  | {E}, {s} wrote, {x} {v} {E} unless
+    {C}.  | By contrast, {C}.  | Nobody asked {p} whether {C}.  | After {k} days {C}, {j} {C}.  | {b}
+    announced {t} that {C}.  | {E} turns to {E}.  | For {E}, {E} was ordered {r} {b}.  | {s} remembers
+    {E} {A}.  | Whether to {V} or {V} remained {a}.  | To {G}, {C}.  | {y} has {E}; {y} has {E}.  | Some
+    {V}; others, like {s}, {V}.  | {C}.  | {C}, {j} {C}.  | {E} {A}: {C}.  | {A}, {C} {j} {C}.  | {E}
+    {x} {v} {E}, {E} {j} {E}.  | {s} {x} {V} {j} {V}.  | Still, {C}.
     """,
         "|",
     )
@@ -96,9 +127,10 @@ PROSE = [
 
 CODE_REQUESTS = listed(
     """
-    why does this {v} fail {t}? | refactor this {i} please | what's {a} here? expected {k}, got {k} |
-    {w} {v} this without {i}? | add a test for {i} | this is {q} slow for {k} rows | port to {b} | type
-    error on {i}, {w} {v} it? | review my {n} code | explain line {k}
+    why does {i} {v} {t}?  | refactor {i} {A} please  | what's {a} here? expected {i}, got {i}  | {W}
+    {v} {i} without {i}?  | add a test for {i} {j} {i}  | {i} is {q} slow, {C}  | port {i} to {b}  |
+    type error on {i}, {W} {V}?  | {V} in {i}  | review {i} {A}  | explain {i} {j} {i}  | {C} since {i}
+    | {i}: {C}
     """,
     "|",
 )
@@ -114,12 +146,12 @@ CODE = [
     "SELECT {i}, {i} FROM {i} WHERE {i} > {k};\n",
     "    {i}.{i}({i}=>{i})\n",
     "try:\n    {i}({i})\n",
-    'except {i} as {i}:\n    raise {i}("{a} {n}")\n',
-    "    # {v} the {n}\n",
+    'except {i} as {i}:\n    raise {i}("{a} {n} {A}")\n',
+    "    # {V}\n",
     "import {i}\n",
     "    while {i} < {k}: {i} += 1\n",
     "assert {i}({k}) == {k}\n",
     "    return [{i} for {i} in {i} if {i}]\n",
-    "{i}: {i}: {a} {n} at line {k}\n",
+    "{i}: {i}: {E} at {i}\n",
     "git checkout -b {i}-{k}\n",
 ]

@@ -57,8 +57,8 @@ class Scenario:
 
 
 _LETTER = Knobs(
-    accounts=25_000, requests_per_day=25.6, templates=100, family_count=6, payment_fan=20, network_fan=8, one_client=True,
-    young=True, dispatch="round_robin",
+    accounts=25_000, requests_per_day=25.6, templates=100, family_count=6, payment_fan=20, network_fan=8,
+    one_client=True, young=True, dispatch="round_robin",
 )  # fmt: skip
 _BARE = replace(_LETTER, payment_fan=1, network_fan=1, one_client=False, young=False)
 _PLAIN = Knobs()
@@ -134,6 +134,14 @@ SCENARIOS: dict[str, Scenario] = {
         Scenario(
             "framing", "400 decoys around 60 accounts, and 500 honest users of a copied template",
             (replace(_PLAIN, accounts=60, templates=12),), benign_accounts=6000, decoys=400, copied=500,
+        ),
+        Scenario(
+            "public", "viral templates put to use",
+            (replace(_PLAIN, accounts=300, public=True),),
+        ),
+        Scenario(
+            "reworded", "twenty wordings of each template, nothing shared",
+            (replace(_PLAIN, accounts=300, templates=20, variants=20),),
         ),
         Scenario(
             "sticky", "templates pinned to one account for an hour",

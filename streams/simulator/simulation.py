@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 from streams.simulator import fleet
 from streams.simulator.accounts import DAY_MS, EPOCH, HOUR_MS, Accounts, Profile, combined, enrol, names
-from streams.simulator.campaign import Campaign, Knobs, Pool, pools_of
-from streams.simulator.composers import Framed, People
+from streams.simulator.campaign import VARIANT_SHARE, Campaign, Knobs, Pool, pools_of
+from streams.simulator.composers import Framed, People, Viral
 from streams.simulator.decoys import Decoys
 from streams.simulator.groups import Batch, Group, Habits, joined
 from streams.simulator.ragged import Rows, stacked
@@ -27,7 +27,7 @@ from streams.simulator.templates import Templates
 from streams.simulator.text import Library
 from streams.simulator.truth import Tally, Truth
 
-SLICE_EVENTS = 40_000
+SLICE_EVENTS = 100_000
 _SLICE_LENGTHS_MS = (HOUR_MS, HOUR_MS // 2, HOUR_MS // 4, HOUR_MS // 12, HOUR_MS // 60)
 _COPIED_HABITS = Habits(events_per_day=6, spread=1.2, turns=2, follow_up=0.0)
 Stream = Group | Campaign | Decoys
@@ -67,9 +67,8 @@ class Simulation:
     def slices(self) -> Iterator[Slice]:
         """The run in time order, each slice at most an hour and about ``SLICE_EVENTS`` events."""
         rng = self._generator("merge")
-        end = EPOCH + int(self.days * DAY_MS)
-        for start in range(EPOCH, end, self.slice_ms):
-            until = min(end, start + self.slice_ms)
+        for start in range(self.start, self.end, self.slice_ms):
+            until = min(self.end, start + self.slice_ms)
             batches = [stream.emit(start, until) for stream in self._streams]
             self.tally.count(self._streams, batches)
             yield self._slice(start, until, batches, rng)
@@ -84,6 +83,22 @@ class Simulation:
     def truth(self) -> Truth:
         """What the run holds; counts cover the slices consumed so far."""
         return Truth.of(self)
+
+    @property
+    def start(self) -> int:
+        """First millisecond of the run."""
+        return EPOCH
+
+    @property
+    def end(self) -> int:
+        """Millisecond after the run's last."""
+        return EPOCH + int(self.days * DAY_MS)
+
+    def note(self) -> str:
+        """What differs from the scenario as named, for people; empty where nothing does."""
+        if self.options.days is None and self.days != self.scenario.days:
+            return f"{self.days:g} days instead of {self.scenario.days:g} below scale 1; --days overrides"
+        return ""
 
     def populations(self) -> dict[str, int]:
         """Accounts by population or campaign name."""
@@ -135,11 +150,21 @@ class Simulation:
             if shared is None or not self.scenario.one_template:
                 few = max(1, min(knobs.family_count, len(left) // (len(self.scenario.campaigns) - index)))
                 chosen, left = left[:few], left[few:]
-                shared = self.library.campaign(rng, knobs.templates * knobs.variants, [str(name) for name in chosen])
+                shared = self._templates(knobs, [str(name) for name in chosen], rng)
             campaigns.append(self._campaign(f"campaign_{index + 1}", knobs, shared, rng))
         if campaigns:
             self._add_decoys(campaigns[0])
         return campaigns
+
+    def _templates(self, knobs: Knobs, families: list[str], rng: np.random.Generator) -> Templates:
+        viral = [stream.composer for stream in self._streams if isinstance(stream, Group)]
+        known = [composer.templates for composer in viral if isinstance(composer, Viral)]
+        if knobs.public and known:
+            return known[0]
+        templates = self.library.campaign(rng, knobs.templates, families)
+        if knobs.variants == 1:
+            return templates
+        return templates.variants(rng, knobs.variants, self.library.grammar.words, share=VARIANT_SHARE)
 
     def _families(self) -> list[str]:
         known = self.library.family_names()

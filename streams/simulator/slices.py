@@ -105,13 +105,14 @@ class Slice:
         without = {name: (absent >> bit) & 1 == 1 for bit, name in enumerate(ABSENT)}
         client = owner.client[account].astype(np.int64)
         no_org = owner.org[account] == 0
+        conversation = hexadecimal(events.conversation)
         return {
             "event_id": hexadecimal(self.event),
             "account_id": tables.name.take(account),
             "org_id": _blanked(tables.org, account, no_org),
             "prompt": rendered(tables.library.fragments, self.batch.texts),
             "system": tables.systems.take(self.batch.system),
-            "conversation_id": _blanked(hexadecimal(events.conversation), np.arange(len(self)), without["conversation_id"]),
+            "conversation_id": _blanked(conversation, np.arange(len(self)), without["conversation_id"]),
             "model": tables.models.take(self.models()),
             "client_ip": _dotted(np.where(without["client_ip"], np.uint32(0), self._address())),
             "user_agent": tables.agents.take(np.where(without["user_agent"], CLIENTS, client)),

@@ -65,6 +65,11 @@ class Templates:
         kinds = [self.kinds[self._first_kind[row] : self._first_kind[row] + self.slots[row]] for row in rows]
         return Templates(self.pieces.take(pieces), self.slots[rows], np.concatenate([np.zeros(0, np.int64), *kinds]))
 
+    def variants(self, rng: np.random.Generator, count: int, words: tuple[int, int], *, share: float) -> Templates:
+        """``count`` copies of all templates, one set after another, each with ``share`` of its words changed."""
+        copies = self.take(np.tile(np.arange(len(self)), count))
+        return Templates(reworded(rng, copies.pieces, share, words), copies.slots, copies.kinds)
+
     def fill(self, rng: np.random.Generator, which: Rows, items: Items) -> Ragged:
         """One prompt a row: template ``which[i]`` with fresh items in its slots."""
         if not len(which):

@@ -13,7 +13,7 @@ import numpy as np
 from streams.simulator import families
 from streams.simulator.grammar import Grammar
 from streams.simulator.languages import LANGUAGES
-from streams.simulator.ragged import Fragments, Ragged, Rows, beside, blank, placed, repeated, singles
+from streams.simulator.ragged import Fragments, Ragged, Rows, beside, blank, placed, rendered, repeated, singles
 from streams.simulator.shared import SHARED
 from streams.simulator.templates import ANSWER, CODE, Templates, compose
 
@@ -46,7 +46,7 @@ class Library:
         self.tongues = len(LANGUAGES)
         self.systems: list[str] = [""]
         self._line = self.fragments.add("\n")
-        self._gap = self.fragments.add("\n\n")
+        self.gap = self.fragments.add("\n\n")
         self.space = self.fragments.add(" ")
 
     def people(self, rng: np.random.Generator, asked: Asked) -> Ragged:
@@ -90,6 +90,18 @@ class Library:
         share = [len(range(index, count, len(chosen))) for index in range(len(chosen))]
         texts = [text for family, size in zip(chosen, share, strict=True) for text in compose(rng, family, size)]
         return Templates.parse(self.fragments, [texts[index] for index in rng.permutation(len(texts))])
+
+    def asks(self, rng: np.random.Generator, kinds: Rows) -> Ragged:
+        """What honest people put into shared templates."""
+        return self.items(rng, kinds)
+
+    def exam(self, rng: np.random.Generator, count: int) -> Ragged:
+        """A finite list of test prompts that everybody runs word for word."""
+        return self.shared(rng, "harness", 1).fill(rng, np.zeros(count, np.int64), self.asks)
+
+    def words_of(self, texts: Ragged) -> list[str]:
+        """The rows as Python strings."""
+        return list(rendered(self.fragments, texts))
 
     def family_names(self) -> list[str]:
         """The campaign families there are."""
@@ -142,7 +154,7 @@ class Library:
         n = len(topics)
         sizes = np.minimum(np.exp(rng.normal(2.3, 0.8, n)).astype(np.int64) + 2, 120)
         body = self.grammar.passage(rng, "prose", topics, sizes)
-        return beside(self.grammar.draw(rng, "paste", topics), singles(np.full(n, self._gap)), body)
+        return beside(self.grammar.draw(rng, "paste", topics), singles(np.full(n, self.gap)), body)
 
     def _coded(self, rng: np.random.Generator, topics: Rows) -> Ragged:
         n = len(topics)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Member(msgspec.Struct, frozen=True):
-    """One campaign account and what it sent; ``requests`` are harvest, ``cover`` is organic talk of the same account."""
+    """One campaign account and what it sent: ``requests`` of harvest, ``cover`` of organic talk."""
 
     account_id: str
     pool: int

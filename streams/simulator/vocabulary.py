@@ -287,26 +287,49 @@ PLACES = listed("""
 PEOPLE = listed("""
     my boss, my landlord, a friend, my sister, our client, the teacher, my daughter, a colleague, my
     doctor, the neighbour, my son, the committee, our supplier, my manager, a customer, my husband, my
-    wife, the inspector, our intern, my professor, the plumber, my team, a stranger online, my
+    wife, the inspector, our intern, my professor, the plumber, my team, a stranger, my
     grandmother, the new hire, my cousin, the school board, our accountant, my coach, a beginner, an
-    expert, the audience, my flatmate, the buyer, our investor, a ten year old, my book club
+    expert, the audience, my flatmate, the buyer, our investor, a child, my book club
     """)
 
 TIMES = listed("""
     this morning, last week, since monday, for two months, every evening, before the weekend, after
     lunch, at night, during the holidays, in winter, since the update, for years, twice a day, once a
     month, in the past, next friday, by tomorrow, all summer, after the move, yesterday, on sundays,
-    over the break, in two weeks, at the last minute, since spring, in the rain, before the exam, after
-    work, in an hour, the other day, as of today, between classes
+    over the break, in two weeks, too late, since spring, in the rain, before the exam, after
+    work, in an hour, the other day, today, between classes
     """)
 
-GOALS = listed("""
-    save money, save time, impress {p}, keep it simple, avoid mistakes, pass the exam, sleep better, get
-    it done {t}, understand it better, use less space, make it last, keep the kids busy, reduce the
-    noise, stay within budget, feel more confident, learn the basics, not upset {p}, have something to
-    show {p}, finish {t}, free up the {l}, compare it with a {a} {n}, stop worrying about the {n}, write
-    it up for {p}, surprise {p}, get rid of the {a} {n}
-    """)
+DETERMINERS = listed(
+    """
+    the my this a our your that each some any another every his her their one which these those no both
+    what enough several many most few whose
+    """,
+    " ",
+)
+
+PREPOSITIONS = listed(
+    """
+    in, on, with, for, without, under, near, after, before, during, about, from, by, against, instead
+    of, next to, inside, over, between, through, towards, despite, behind, across, like, beyond, at,
+    along, around, except, via, per, until
+    """
+)
+
+CONJUNCTIONS = listed(
+    """
+    and, or, but, so, because, while, if, when, unless, until, since, though, whereas, once more, once,
+    even if, plus, rather than, just as, in case, provided, after, before, where
+    """
+)
+
+AUXILIARIES = listed(
+    """
+    can, should, could, will, might, must, would, is going to, needs to, has to, tends to, refuses to,
+    used to, did not, does not, never, always, wants to, had to, forgot to, is about to, plans to, tried
+    to, failed to, may, cannot, ought to, hopes to, agreed to, seems to
+    """
+)
 
 ONSETS = listed("b br c ch d dr f fl g gr h j k kl l m n p pr qu r s sh sl st t th tr v w y z", " ")
 VOWELS = listed("a e i o u ai ea ei ia io oa ou", " ")
