@@ -39,6 +39,7 @@ class LogReader:
             enable_auto_commit=False,
             auto_offset_reset="none",
             max_partition_fetch_bytes=8 << 20,
+            fetch_max_wait_ms=20,  # what is read is there already; a long wait would only delay the next read
         )
 
     async def start(self) -> None:
@@ -77,6 +78,13 @@ class LogReader:
             return
         self._consumer.assign([where])
         self._consumer.seek(where, start)
+        try:
+            async for batch in self._read_assigned(where, stop):
+                yield batch
+        finally:
+            self._consumer.unsubscribe()
+
+    async def _read_assigned(self, where: TopicPartition, stop: int) -> AsyncIterator[list[Any]]:
         quiet_since = asyncio.get_running_loop().time()
         while await self._consumer.position(where) < stop:
             records = (await self._consumer.getmany(where, timeout_ms=200)).get(where, [])

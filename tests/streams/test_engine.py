@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import signal
 import subprocess
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from streams.stage import Record
-from tests.servers import wait_for
+from tests.servers import free_port, wait_for
 from tests.streams.toy_worker import CountWords
 from tests.streams.workers import Fleet
 
@@ -60,17 +63,63 @@ async def test_three_kills_lose_and_double_nothing(fleet: Fleet) -> None:
     assert rows == oracle(fed), fleet.logged()[-3000:]
 
 
+def scrape(port: int, path: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+    except OSError:
+        return 0, ""
+
+
 async def test_sigterm_commits_and_exits_clean(fleet: Fleet) -> None:
     await fleet.create()
-    fed = words(0, 300)
-    await fleet.produce(fed)
-    process = fleet.start(DISTILWATCH_CHECKPOINT_MS="10000")
-    await asyncio.to_thread(wait_for, lambda: "partitions assigned" in fleet.logged() or True, "start")
-    await fleet.produce(words(300, 100))
-    await asyncio.sleep(4)
+    port = free_port()
+    process = fleet.start(DISTILWATCH_CHECKPOINT_MS="10000", DISTILWATCH_HTTP_PORT=str(port))
+    await asyncio.to_thread(wait_for, lambda: scrape(port, "/-/ready")[0] == 200, "readiness")
+    await fleet.produce(words(0, 400))
+    read = 'distilwatch_input_records_total{stage="toy"} 400.0'
+    await asyncio.to_thread(wait_for, lambda: read in scrape(port, "/metrics")[1], "400 records read")
+    assert scrape(port, "/healthz")[0] == 200
+    assert json.loads(scrape(port, "/readyz")[1])["components"]["toy"]["state"] == "ok"
+    assert 'distilwatch_toy_events_total{outcome="accepted"' in scrape(port, "/metrics")[1]
     process.send_signal(signal.SIGTERM)
     assert await ended(process) == 0, fleet.logged()[-3000:]
     assert await fleet.rows(until=400, timeout_s=2) == oracle(words(0, 400))
+
+
+def chained(rows: list[str]) -> bool:
+    """Whether every row carries the digest over all rows before it: one fold, whoever wrote them."""
+    digest = b""
+    for row in rows:
+        text, said = row.rsplit(" ", 1)
+        digest = hashlib.blake2b(digest + text.encode(), digest_size=8).digest()
+        if said != digest.hex():
+            return False
+    return True
+
+
+async def test_idle_and_control_records_are_part_of_the_fold(fleet: Fleet) -> None:
+    await fleet.create()
+    env = {"DISTILWATCH_IDLE_MS": "700", "DISTILWATCH_SNAPSHOT_S": "600"}
+    await fleet.produce([b"first"], fleet.topics.rules, b"k")
+    await fleet.produce(words(0, 10))
+    process = fleet.start(**env)
+    rows = await fleet.rows(until=12)
+    assert rows[0].startswith("rules/"), "rules that exist are in force before the first record"
+    await fleet.produce([b"second"], fleet.topics.labels, b"k")
+    rows = await fleet.rows(until=13)
+    process.kill()
+    process.wait(20)
+    fleet.start(**env)
+    await fleet.produce(words(10, 10))
+    rows = await fleet.rows(until=24)
+    texts = [row.split(" ")[0] for row in rows]
+    assert chained(rows), rows
+    assert texts.count("idle") == 2
+    assert texts.count("rules/k=first") == texts.count("labels/k=second") == 1
+    assert sum("@" in text for text in texts) == 20
 
 
 async def test_a_zombie_is_fenced_and_ends(fleet: Fleet) -> None:

@@ -68,11 +68,11 @@ class Fleet:
     def logged(self) -> str:
         return (self.folder / "workers.log").read_text(errors="replace")
 
-    async def produce(self, values: list[bytes], topic: str = "", partition: int = 0) -> None:
+    async def produce(self, values: list[bytes], topic: str = "", key: bytes | None = None) -> None:
         async with AIOKafkaProducer(bootstrap_servers=self.bootstrap) as producer:
             for value in values:
-                await producer.send(topic or self.topics.requests, value, partition=partition)
-            await producer.flush()
+                sent = await producer.send(topic or self.topics.requests, value, key=key, partition=0)
+            await sent  # the last of one partition; the others are before it
 
     async def rows(self, until: int, timeout_s: float = 40.0) -> list[str]:
         """Committed rows, as soon as ``until`` of them are there (or what there is after the timeout)."""

@@ -1,0 +1,135 @@
+"""Recovery of one partition against a state topic with damaged snapshots, on a real broker."""
+
+from __future__ import annotations
+
+import uuid
+
+import pytest
+from aiokafka import AIOKafkaProducer, TopicPartition
+
+from streams import checkpoint
+from streams.config import load
+from streams.control import ControlLog
+from streams.metrics import Metrics
+from streams.partition import Host, Partition, Quarantine
+from streams.stage import Record, StageSpec
+from streams.statelog import LogReader, RecoveryError, last_mark
+from streams.topics import Topics, create
+from tests.streams.toy_worker import CountWords
+
+pytestmark = pytest.mark.servers
+
+
+class Bench:
+    """One partition's topics and host, without a consumer group."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self.clients = {"bootstrap_servers": bootstrap}
+        self.topics = Topics(f"t{uuid.uuid4().hex[:10]}")
+        spec = StageSpec(
+            "toy", self.topics.requests, self.topics.observe_state, lambda n, of: CountWords(self.topics.alerts)
+        )
+        self.host = Host(
+            spec=spec,
+            settings=load({"DISTILWATCH_SNAPSHOT_S": "600"}).engine,
+            clients=self.clients,
+            producer_prefix=self.topics.requests,
+            rejects_topic=self.topics.rejects,
+            reject_key=b"",
+            metrics=Metrics(),
+            partitions=1,
+            control=ControlLog(),
+        )
+        self.reader = LogReader(self.clients)
+        self.state = TopicPartition(self.topics.observe_state, 0)
+        self.input = TopicPartition(self.topics.requests, 0)
+
+    async def start(self) -> None:
+        await create(self.clients, self.topics.catalogue(), partitions=1)
+        await self.reader.start()
+
+    async def feed(self, values: list[bytes]) -> None:
+        async with AIOKafkaProducer(**self.clients) as producer:
+            for value in values:
+                await producer.send(self.topics.requests, value, partition=0)
+            await producer.flush()
+
+    async def opened(self) -> Partition:
+        partition = Partition(self.host, 0, Quarantine())
+        await partition.open(self.reader)
+        return partition
+
+    async def step(self, partition: Partition, stop: int, *, snapshot: bool) -> None:
+        """Fold up to an offset and commit."""
+        async for batch in self.reader.read(self.input, partition.offset, stop):
+            partition.fold(batch)
+        if snapshot:
+            partition._snapshot_due = 0.0
+        await partition.commit()
+
+    async def damage(self, count: int) -> None:
+        """Append ``count`` snapshots whose bytes do not fit their checksums, with marks that point to them."""
+        at = TopicPartition(self.state.topic, 0)
+        async with AIOKafkaProducer(**self.clients) as producer:
+            for _ in range(count):
+                mark = await last_mark(self.reader, at, await self.reader.end(at) - 1)
+                assert mark is not None
+                places = []
+                for key, value in checkpoint.snapshot_records(
+                    b"{}", generation=mark.newest + 1, offset=mark.offset, idle=False
+                ):
+                    torn = value[:-1] + b"?"
+                    places.append((await producer.send_and_wait(at.topic, torn, key=key, partition=0)).offset)
+                mark = checkpoint.next_mark(mark, offset=mark.offset, idle=False, skips=(), snapshot_at=places[0])
+                key, value = checkpoint.mark_record(mark)
+                await producer.send_and_wait(at.topic, value, key=key, partition=0)
+                await producer.send_and_wait(at.topic, b"", key=b"barrier", partition=0)
+
+    def restored_from(self) -> set[str]:
+        samples = next(iter(self.host.metrics.restores.collect())).samples
+        return {s.labels["source"] for s in samples if s.name.endswith("_total") and s.value}
+
+
+@pytest.mark.parametrize(("damaged", "source"), [(0, "snapshot"), (1, "previous"), (2, "earliest")])
+async def test_a_refused_snapshot_gives_the_same_state_by_another_way(kafka: str, damaged: int, source: str) -> None:
+    bench = Bench(kafka)
+    await bench.start()
+    values = [b"w%d:" % (number % 5) for number in range(100)]
+    await bench.feed(values)
+    first = await bench.opened()
+    for stop, snapshot in ((20, False), (40, True), (60, False), (80, True), (90, False)):
+        await bench.step(first, stop, snapshot=snapshot)
+    await first.close()
+    await bench.damage(damaged)
+    second = await bench.opened()
+    expected = CountWords("none")
+    expected.process([Record(value, offset, 0) for offset, value in enumerate(values[:90])])
+    assert isinstance(second.stage, CountWords)
+    assert second.offset == 90
+    assert second.stage.digest == expected.digest
+    assert second.stage.words == expected.words
+    assert source in bench.restored_from()
+    await bench.step(second, 100, snapshot=False)
+    await second.close()
+    third = await bench.opened()
+    assert third.offset == 100
+    await third.close()
+    await bench.reader.stop()
+
+
+async def test_an_input_that_lost_records_is_not_taken_for_the_old_one(kafka: str) -> None:
+    bench = Bench(kafka)
+    await bench.start()
+    await bench.feed([b"w:"] * 5)
+    first = await bench.opened()
+    await bench.step(first, 5, snapshot=False)
+    await first.close()
+    other = Bench(kafka)
+    await other.start()
+    await other.feed([b"w:"] * 2)
+    swapped = StageSpec("toy", other.topics.requests, bench.topics.observe_state, bench.host.spec.make)
+    bench.host = Host(**{name: getattr(bench.host, name) for name in Host.__slots__} | {"spec": swapped})
+    with pytest.raises(RecoveryError, match="recreated"):
+        await bench.opened()
+    await bench.reader.stop()
+    await other.reader.stop()
