@@ -1,9 +1,9 @@
 """The doorkeeper: fan-in keys that only one customer has used, eight bytes each.
 
-What lives here: the table that most keys never leave (in natural traffic about 98 % of them). A cell holds 32 bits of the
-key, 16 of the customer, how far it spilled and the ten-minute slice of the last use; with the bucket number 48 bits of the key are known, so
-that the table behaves like an exact map: its size changes no answer. After the filter of the same name in TinyLFU
-(Einziger, Friedman, Manes 2017), with the customer in place of a count.
+What lives here: the table that most keys never leave (in natural traffic about 98 % of them). A cell holds 32 bits of
+the key, 16 of the customer, how far it spilled and the ten-minute slice of the last use; with the bucket number 48 bits
+of the key are known, so that the table behaves like an exact map: its size changes no answer until it is full. After
+the filter of the same name in TinyLFU (Einziger, Friedman, Manes 2017), with the customer in place of a count.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from models.admission import UNSET
 from models.compiled import jit
 
 CELLS = 8  # one cache line
@@ -19,6 +20,7 @@ BITS_MIN = 16
 TICKS = 0x3FFF  # the slice number is kept modulo 114 days
 SHARED = 0xFFFF  # customer mark: the key has been handed on, look in the tables behind
 TICK_MS = 600_000
+EXPIRE_MS = 24 * 3_600_000  # a pass over all cells; must be far below the 57 days after which an age looks young again
 Cells = npt.NDArray[np.uint64]
 
 ABSENT, SAME, OTHER, HANDED_ON = 0, 1, 2, 3
@@ -36,7 +38,7 @@ def _customer_tag(customer: np.uint64) -> np.uint64:
 @jit
 def _age(tick: int, value: np.uint64) -> int:
     """Ticks since the cell's last use; a use from before it (order within the lateness) is no age."""
-    age = (tick - np.int64(value & np.uint64(TICKS))) & TICKS
+    age = int((tick - np.int64(value & np.uint64(TICKS))) & TICKS)
     return 0 if age > TICKS // 2 else age
 
 
@@ -57,11 +59,11 @@ def touch(
     identity = key >> np.uint64(16)
     tag = (identity >> np.uint64(16)) & np.uint64(0xFFFFFFFF)
     mask = np.uint64(cells.shape[0] - 1)
-    tick = np.int64((ts // TICK_MS) & TICKS)
+    tick = int((ts // TICK_MS) & TICKS)
     mine = _customer_tag(customer)
-    free_bucket, free_cell, free_step, free_age = np.int64(-1), 0, 0, np.int64(-1)
+    free_bucket, free_cell, free_step, free_age = -1, 0, 0, -1
     for step in range(CHAIN):
-        place = np.int64((identity + np.uint64(step)) & mask)
+        place = int(np.int64((identity + np.uint64(step)) & mask))
         for cell in range(CELLS):
             value = cells[place, cell]
             if value == np.uint64(0):
@@ -78,7 +80,7 @@ def touch(
                     state, owner = ABSENT, mine
                 elif state == OTHER:
                     owner = np.uint64(SHARED)
-                newest = tick if age > 0 or state == ABSENT else np.int64(value & np.uint64(TICKS))
+                newest = tick if age > 0 or state == ABSENT else int(np.int64(value & np.uint64(TICKS)))
                 cells[place, cell] = _cell(tag, owner, step, newest)
                 return state
             if age > free_age:
@@ -107,7 +109,7 @@ def _rehash(old: Cells, new: Cells, counts: npt.NDArray[np.int64], tick: int, wi
                 for free in range(CELLS):
                     if not placed and new[target, free] == np.uint64(0):
                         owner = (value >> np.uint64(16)) & np.uint64(0xFFFF)
-                        new[target, free] = _cell(tag, owner, spill, np.int64(value & np.uint64(TICKS)))
+                        new[target, free] = _cell(tag, owner, spill, int(np.int64(value & np.uint64(TICKS))))
                         counts[0] += 1
                         placed = True
             if not placed:
@@ -122,27 +124,63 @@ class Doorkeeper:
         self._buckets_max = max(1 << BITS_MIN, bytes_max // (8 * CELLS))
         self.cells: Cells = np.zeros((1 << BITS_MIN, CELLS), np.uint64)
         self.counts = np.zeros(2, np.int64)
+        self._used_ms = UNSET
+        self._expired_ms = UNSET
+        self._scanned_tick = UNSET
 
     @property
     def nbytes(self) -> int:
         """Bytes held."""
         return int(self.cells.nbytes)
 
-    def reserve(self, keys: int, now_ms: int) -> None:
-        """Make room for ``keys`` new keys, by forgetting expired ones or by growing."""
+    def reserve(self, keys: int, now_ms: int, until_ms: int) -> None:
+        """Make room for ``keys`` uses between two times, by forgetting expired keys or by growing."""
+        self._used_ms = max(self._used_ms, until_ms)
         room = self.cells.size // 2
         if self.counts[0] + keys <= room:
             return
-        tick = now_ms // TICK_MS & TICKS
-        live = int(_live(self.cells, tick, self.window))
         buckets = self.cells.shape[0]
+        full = 2 * buckets > self._buckets_max
+        if full and now_ms // TICK_MS == self._scanned_tick:
+            return  # only time frees cells of a full table, and looking for them is a pass over all
+        self._scanned_tick = now_ms // TICK_MS
+        tick = self._scanned_tick & TICKS
+        live = int(_live(self.cells, tick, self.window))
         while live + keys > 0.35 * buckets * CELLS and 2 * buckets <= self._buckets_max:
             buckets *= 2
-        if buckets == self.cells.shape[0] and self.counts[0] - live < room // 4:
+        if buckets != self.cells.shape[0] or self.counts[0] - live >= room // 4:
+            self._rebuild(buckets, tick)
+
+    def expire(self, now_ms: int) -> None:
+        """Once a day: give memory back, and keep expired cells from looking young again as their clock comes round."""
+        if now_ms - self._expired_ms < EXPIRE_MS:
             return
+        self._expired_ms = now_ms
+        if now_ms - self._used_ms > (self.window + 1) * TICK_MS:
+            self.cells = np.zeros((1 << BITS_MIN, CELLS), np.uint64)
+            self.counts[0] = 0
+            return
+        tick = now_ms // TICK_MS & TICKS
+        live = int(_renew(self.cells, tick, self.window))
+        buckets = 1 << BITS_MIN
+        while live > 0.175 * buckets * CELLS:
+            buckets *= 2
+        if buckets < self.cells.shape[0]:
+            self._rebuild(buckets, tick)
+
+    def _rebuild(self, buckets: int, tick: int) -> None:
         old, self.cells = self.cells, np.zeros((buckets, CELLS), np.uint64)
         self.counts[0] = 0
         _rehash(old, self.cells, self.counts, tick, self.window)
+
+    def clocks(self) -> list[int]:
+        """The state beside cells and counts, for a snapshot."""
+        return [self._used_ms, self._expired_ms, self._scanned_tick]
+
+    def load(self, cells: Cells, counts: npt.NDArray[np.int64], clocks: list[int]) -> None:
+        """Take over what a snapshot kept."""
+        self.cells, self.counts = cells.copy(), counts.copy()
+        self._used_ms, self._expired_ms, self._scanned_tick = clocks
 
 
 @jit
@@ -152,4 +190,21 @@ def _live(cells: Cells, tick: int, window: int) -> int:
         for cell in range(CELLS):
             value = cells[place, cell]
             count += value != np.uint64(0) and _age(tick, value) <= window
+    return count
+
+
+@jit
+def _renew(cells: Cells, tick: int, window: int) -> int:
+    """Date expired cells back to just expired; returns how many live."""
+    count = 0
+    expired = np.uint64((tick - window - 1) & TICKS)
+    for place in range(cells.shape[0]):
+        for cell in range(CELLS):
+            value = cells[place, cell]
+            if value == np.uint64(0):
+                continue
+            if _age(tick, value) <= window:
+                count += 1
+            else:
+                cells[place, cell] = (value & ~np.uint64(TICKS)) | expired
     return count

@@ -1,7 +1,7 @@
 """Fan-in, the second operator: how many customers share a key, and which uses the third operator should see.
 
-What lives here: the canonical order, the memory of recent sightings, growth and expiry. What does not: the path of a key
-(``fanin_kernel``) and any judgement over several keys (``campaigns``). Keys are independent of one another, so the
+What lives here: the canonical order, the memory of recent sightings, growth and expiry. What does not: the path of a
+key (``fanin_kernel``) and any judgement over several keys (``campaigns``). Keys are independent of one another, so the
 number of partitions changes no answer.
 """
 
@@ -21,23 +21,34 @@ from models.table import Table, grown
 from models.wire import pack, unpack
 
 RING_MAX = 1 << 22
+RING_MIN = 1 << 10
 DOORKEEPER_BYTES_MAX = 1 << 30
+ENTRIES_MAX = 1 << 22
+"""Keys of several customers kept at once; two customers who send the same noise could otherwise fill the memory."""
 SWEEP_MS = 6 * 3_600_000
 ROWS_PER_FOLD = 16_384
 
 
 class FanIn:
-    """Keys by the customers who share them. Pure; bounded by the limits above."""
+    """Keys by the customers who share them. Pure; bounded by the limits above; ``ring_max`` is a power of two."""
 
-    def __init__(self, *, ring_max: int = RING_MAX, doorkeeper_bytes_max: int = DOORKEEPER_BYTES_MAX) -> None:
+    def __init__(
+        self,
+        *,
+        ring_max: int = RING_MAX,
+        doorkeeper_bytes_max: int = DOORKEEPER_BYTES_MAX,
+        entries_max: int = ENTRIES_MAX,
+    ) -> None:
         self.pending = Pending()
         self.doorkeeper = Doorkeeper(window_ms=WINDOW_MS, bytes_max=doorkeeper_bytes_max)
         self.warm = Table(WARM)
         self.hot: npt.NDArray[Any] = np.zeros(16, HOT)
         self.hot_count = np.zeros(1, np.int64)
-        self.ring: npt.NDArray[Any] = np.zeros(1 << 10, SIGHTING)
+        self.ring: npt.NDArray[Any] = np.zeros(RING_MIN, SIGHTING)
         self.span = np.zeros(2, np.int64)  # sequence numbers of the next and of the oldest sighting held
+        self.evicted = 0  # keys of several customers forgotten before their time
         self._ring_max = ring_max
+        self._entries_max = entries_max
         self._swept_ms = UNSET
         self.watermark_ms = UNSET
 
@@ -57,17 +68,21 @@ class FanIn:
         self.watermark_ms = watermark_ms
         due = self.pending.release(watermark_ms)
         parts = []
-        for first in range(0, len(due), ROWS_PER_FOLD):
-            rows = np.arange(first, min(first + ROWS_PER_FOLD, len(due)))
-            parts.append(self._fold(due if len(rows) == len(due) else due.take(rows)))
+        first = 0
+        while first < len(due):
+            within = int(np.searchsorted(due.rows["at"], due.rows["at"][first] + WINDOW_MS))
+            end = min(first + ROWS_PER_FOLD, first + self._ring_max, within)
+            parts.append(self._fold(due if end - first == len(due) else due.take(np.arange(first, end))))
+            first = end
+        self._sweep(watermark_ms)
         return SightingBatch.concat(parts)
 
     def _fold(self, batch: SightingBatch) -> SightingBatch:
         now = int(batch.rows["at"][0])
         self._sweep(now)
         keys = len(batch.keys)
-        self.doorkeeper.reserve(keys, now)
-        self.warm.reserve(keys)
+        self.doorkeeper.reserve(keys, now, int(batch.rows["at"][-1]))
+        self._reserve_entries(keys)
         self._reserve_ring(len(batch), now)
         entries = self.warm.rows
         nearly = int(((entries["hot"] < 0) & (entries["count"] >= HOT_CUSTOMERS // 2)).sum())
@@ -100,25 +115,46 @@ class FanIn:
         head, tail = int(self.span[0]), int(self.span[1])
         if head + rows - tail <= len(self.ring):
             return
-        mask = len(self.ring) - 1
-        ages = self.ring["ts"][np.arange(tail, head) & mask] < now_ms - WINDOW_MS
-        tail = head if ages.all() else tail + int(np.argmin(ages))
+        tail = self._expired_until(now_ms)
         size = len(self.ring)
         while size < head + rows - tail and size < self._ring_max:
             size *= 2
-        tail = max(tail, head + rows - size)
+        self._resize_ring(size, max(tail, head + rows - size))
+
+    def _expired_until(self, now_ms: int) -> int:
+        """The sequence number of the oldest sighting inside the window."""
+        head, tail = int(self.span[0]), int(self.span[1])
+        ages = self.ring["ts"][np.arange(tail, head) & (len(self.ring) - 1)] < now_ms - WINDOW_MS
+        return head if ages.all() else tail + int(np.argmin(ages))
+
+    def _resize_ring(self, size: int, tail: int) -> None:
         if size != len(self.ring):
-            larger = np.zeros(size, SIGHTING)
-            kept = np.arange(tail, head)
-            larger[kept & (size - 1)] = self.ring[kept & mask]
-            self.ring = larger
+            kept = np.arange(tail, int(self.span[0]))
+            resized = np.zeros(size, SIGHTING)
+            resized[kept & (size - 1)] = self.ring[kept & (len(self.ring) - 1)]
+            self.ring = resized
         self.span[1] = tail
 
+    def _reserve_entries(self, keys: int) -> None:
+        """Make room for ``keys`` new entries; at the limit those unused for longest go, hot ones last."""
+        rows = self.warm.rows
+        if len(rows) + keys > self._entries_max:
+            kept = max(3 * self._entries_max // 4 - keys, 0)
+            chosen = np.sort(np.lexsort((rows["key"], -rows["last_ts"], rows["hot"] < 0))[:kept])
+            self.evicted += len(rows) - len(chosen)
+            self._load_entries(rows[chosen], self.hot)
+        self.warm.reserve(keys)
+
     def _sweep(self, now_ms: int) -> None:
-        """Drop entries nobody has used for their time; they would count as new anyway."""
+        """Drop what nobody has used for its time, which would count as new anyway, and give its memory back."""
         if now_ms - self._swept_ms < SWEEP_MS:
             return
         self._swept_ms = now_ms
+        self.doorkeeper.expire(now_ms)
+        tail, size = self._expired_until(now_ms), len(self.ring)
+        while size > RING_MIN and 4 * (int(self.span[0]) - tail) < size:
+            size //= 2
+        self._resize_ring(size, tail)
         rows = self.warm.rows
         limit = np.where(rows["hot"] >= 0, FORGET_MS, WINDOW_MS)
         kept = now_ms - rows["last_ts"] <= limit
@@ -126,41 +162,48 @@ class FanIn:
             self._load_entries(rows[kept], self.hot)
 
     def _load_entries(self, entries: npt.NDArray[Any], hot: npt.NDArray[Any]) -> None:
-        """Hold exactly ``entries``, with the hot records they point at renumbered."""
-        entries = entries.copy()
-        pointing = entries["hot"] >= 0
-        self.hot = grown(np.zeros(16, HOT), int(pointing.sum()))
-        self.hot[: int(pointing.sum())] = hot[entries["hot"][pointing]]
-        entries["hot"][pointing] = np.arange(int(pointing.sum()))
-        self.hot_count[0] = int(pointing.sum())
+        """Hold exactly ``entries`` and the hot records they point at."""
+        entries, hot = _renumbered(entries, hot)
+        self.hot = grown(np.zeros(16, HOT), len(hot))
+        self.hot[: len(hot)] = hot
+        self.hot_count[0] = len(hot)
         self.warm.load(entries)
 
     def snapshot(self) -> bytes:
         """The whole state."""
         head, tail = int(self.span[0]), int(self.span[1])
         waiting = self.pending.all()
-        hot = self.hot[: int(self.hot_count[0])]
+        entries, hot = _renumbered(self.warm.rows, self.hot)
         arrays = {
             "cells": self.doorkeeper.cells,
             "cell_counts": self.doorkeeper.counts,
-            "warm": self.warm.rows.view(np.uint8),
+            "warm": entries.view(np.uint8),
             "hot": hot.view(np.uint8),
             "ring": self.ring[np.arange(tail, head) & (len(self.ring) - 1)].view(np.uint8),
             "rows": waiting.rows.view(np.uint8),
             "keys": waiting.keys,
             "offsets": waiting.offsets,
         }
-        meta = {"head": head, "tail": tail, "size": len(self.ring), "swept": self._swept_ms}
-        return pack("fanin", 1, meta | {"watermark": self.watermark_ms}, arrays)
+        meta = {"head": head, "tail": tail, "size": len(self.ring), "swept": self._swept_ms, "evicted": self.evicted}
+        clocks = {"watermark": self.watermark_ms, "doorkeeper": self.doorkeeper.clocks()}
+        return pack("fanin", 1, meta | clocks, arrays)
 
     def restore(self, data: bytes) -> None:
         """Take over a snapshot; raises WireError where it cannot be read."""
         meta, arrays = unpack(data, "fanin", 1)
-        self.doorkeeper.cells = arrays["cells"].copy()
-        self.doorkeeper.counts = arrays["cell_counts"].copy()
+        self.doorkeeper.load(arrays["cells"], arrays["cell_counts"], meta["doorkeeper"])
         self._load_entries(arrays["warm"].view(WARM), arrays["hot"].view(HOT))
         self.ring = np.zeros(meta["size"], SIGHTING)
         self.ring[np.arange(meta["tail"], meta["head"]) & (meta["size"] - 1)] = arrays["ring"].view(SIGHTING)
         self.span[:] = meta["head"], meta["tail"]
-        self._swept_ms, self.watermark_ms = meta["swept"], meta["watermark"]
+        self._swept_ms, self.watermark_ms, self.evicted = meta["swept"], meta["watermark"], meta["evicted"]
         self.pending.load(SightingBatch(arrays["rows"].view(SIGHTING), arrays["keys"], arrays["offsets"]))
+
+
+def _renumbered(entries: npt.NDArray[Any], hot: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """A copy of ``entries`` and only the hot records they point at, numbered in their order."""
+    entries = entries.copy()
+    pointing = np.flatnonzero(entries["hot"] >= 0)
+    records = hot[entries["hot"][pointing]]
+    entries["hot"][pointing] = np.arange(len(pointing))
+    return entries, records

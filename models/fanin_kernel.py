@@ -174,7 +174,7 @@ def fold(
         for position in range(offsets[at], offsets[at + 1]):
             key = keys[position]
             known = touch(cells, cell_counts, key, row["customer"], row["at"], window)
-            if known == ABSENT or known == SAME:
+            if known in (ABSENT, SAME):
                 continue
             slot = find(index, entries["key"], key)
             if slot < 0:

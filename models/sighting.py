@@ -7,7 +7,6 @@ counted (``fanin``).
 from __future__ import annotations
 
 from dataclasses import dataclass
-
 from typing import Any
 
 import numpy as np
@@ -156,7 +155,9 @@ class SightingBatch:
 def _agree(arrays: dict[str, npt.NDArray[Any]]) -> bool:
     """Whether the arrays of a message are one batch: compiled code walks them without looking."""
     expected = {"rows": np.uint8, "keys": np.uint64, "counts": np.uint8}
-    if any(name not in arrays or arrays[name].dtype != dtype or arrays[name].ndim != 1 for name, dtype in expected.items()):
+    if any(
+        name not in arrays or arrays[name].dtype != dtype or arrays[name].ndim != 1 for name, dtype in expected.items()
+    ):
         return False
     rows, counts = len(arrays["rows"]), arrays["counts"]
     return rows == len(counts) * SIGHTING.itemsize and int(counts.sum()) == len(arrays["keys"])

@@ -33,7 +33,7 @@ def find(index: Index, keys: npt.NDArray[np.uint64], key: np.uint64) -> int:
     slot = np.int64(key & mask)
     while index[slot] != EMPTY:
         if keys[index[slot]] == key:
-            return index[slot]
+            return int(index[slot])
         slot = (slot + 1) & np.int64(mask)
     return EMPTY
 
