@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streams.simulator import languages, phrases, vocabulary
-from streams.simulator.ragged import Fragments, Ragged, Rows, masked, placed
+from streams.simulator.ragged import EMPTY, Fragments, Ragged, Rows, masked
 
 SKEW = 1.4
 NAMES_PER_CLASS = 2500
@@ -47,6 +47,7 @@ class Grammar:
         self._first: list[int] = []
         self._size: list[int] = []
         self._skew: list[float] = []
+        self._table: tuple[Rows, Rows, npt.NDArray[np.float64]] | None = None
         self.topics = len(vocabulary.TOPICS)
         self._topic_first = np.zeros(self.topics, np.int64)
         self._topic_size = np.zeros(self.topics, np.int64)
@@ -62,7 +63,12 @@ class Grammar:
             "code_request": self.patterns(phrases.CODE_REQUESTS),
             "code": self.patterns(phrases.CODE),
         }
-        self.languages = [self._language(language, rng) for language in languages.LANGUAGES]
+        sets = [self._language(language, rng).codes for language in languages.LANGUAGES]
+        width = max(codes.shape[1] for codes in sets)
+        padded = [np.pad(codes, ((0, 0), (0, width - codes.shape[1])), constant_values=-1) for codes in sets]
+        self._tongue_codes: Matrix = np.concatenate(padded)
+        self._tongue_size = np.array([len(codes) for codes in sets])
+        self._tongue_first = np.cumsum(self._tongue_size) - self._tongue_size
 
     def patterns(self, texts: Sequence[str]) -> PatternSet:
         """Parse pattern texts; a pattern with phrases is entered as many random expansions that share its weight."""
@@ -79,17 +85,28 @@ class Grammar:
 
     def draw(self, rng: np.random.Generator, patterns: PatternSet | str, topics: Rows) -> Ragged:
         """One text a row; the {n} and {m} slots of row ``i`` speak of topic ``topics[i]``."""
+        if not len(topics):
+            return EMPTY
         chosen = self.sets[patterns] if isinstance(patterns, str) else patterns
-        codes = chosen.codes[np.searchsorted(chosen.cumulative, rng.random(len(topics)))]
+        return self._filled(rng, chosen.codes[np.searchsorted(chosen.cumulative, rng.random(len(topics)))], topics)
+
+    def _filled(self, rng: np.random.Generator, codes: Matrix, topics: Rows) -> Ragged:
+        """Words in place of class codes; ``codes`` has a row per topic and is overwritten."""
+        first_of, size_of, skew_of = self._classes()
         row, column = np.nonzero(codes < -1)
         classes = -2 - codes[row, column]
-        first = np.array(self._first)[classes]
-        size = np.array(self._size)[classes]
+        first, size = first_of[classes], size_of[classes]
         topical = classes == self._class[_TOPICAL]
         first[topical] = self._topic_first[topics[row[topical]]]
         size[topical] = self._topic_size[topics[row[topical]]]
-        codes[row, column] = first + (size * rng.random(len(row)) ** np.array(self._skew)[classes]).astype(np.int64)
+        codes[row, column] = first + (size * rng.random(len(row)) ** skew_of[classes]).astype(np.int64)
         return masked(codes)
+
+    def _classes(self) -> tuple[Rows, Rows, npt.NDArray[np.float64]]:
+        """First word, size and skew of each class as arrays, kept until a class is added."""
+        if self._table is None or len(self._table[0]) != len(self._first):
+            self._table = (np.array(self._first), np.array(self._size), np.array(self._skew))
+        return self._table
 
     def passage(self, rng: np.random.Generator, kind: str, topics: Rows, sizes: Rows) -> Ragged:
         """Row ``i``: ``sizes[i]`` texts of ``kind`` on topic ``topics[i]``, run together."""
@@ -97,11 +114,10 @@ class Grammar:
 
     def foreign(self, rng: np.random.Generator, tongues: Rows, topics: Rows) -> Ragged:
         """One text a row in language ``tongues[i]`` (an index into ``languages.LANGUAGES``)."""
-        choices = []
-        for tongue in np.unique(tongues):
-            rows = np.flatnonzero(tongues == tongue)
-            choices.append((rows, self.draw(rng, self.languages[int(tongue)], topics[rows])))
-        return placed(len(tongues), choices)
+        if not len(topics):
+            return EMPTY
+        row = self._tongue_first[tongues] + (self._tongue_size[tongues] * rng.random(len(tongues))).astype(np.int64)
+        return self._filled(rng, self._tongue_codes[row], topics)
 
     def _expanded(self, text: str) -> str:
         """``text`` with a random choice for each of its phrases, and for the phrases in those."""

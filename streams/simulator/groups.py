@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streams.simulator.accounts import DAY_MS, EPOCH, HOUR_MS
-from streams.simulator.ragged import Ragged, Rows
+from streams.simulator.ragged import EMPTY, Ragged, Rows
 
 Floats = npt.NDArray[np.float64]
 SESSION_TURNS_MAX = 400
@@ -124,9 +124,11 @@ class Group:
         """Events of the slice with their texts; ``start`` must be the previous ``end``."""
         events = self.advance(start, end)
         n = len(events)
+        if not n:
+            return Batch(events, EMPTY, np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.bool_))
         texts, system = self.composer.compose(self._rng, events, events.account - self.first)
         batch = Batch(events, texts, system, np.full(n, -1), np.full(n, self.composer.tools))
-        return self._retried(batch, end) if self.habits.retry_share and n else batch
+        return self._retried(batch, end) if self.habits.retry_share else batch
 
     def advance(self, start: int, end: int) -> Events:
         """Events with ``start <= ts < end``; ``start`` must be the previous ``end``."""

@@ -125,6 +125,8 @@ def masked(matrix: npt.NDArray[np.integer]) -> Ragged:
 
 def beside(*parts: Ragged) -> Ragged:
     """Rows joined side by side: row ``i`` is row ``i`` of every part in turn."""
+    if not len(parts[0]):
+        return EMPTY
     counts = np.stack([part.counts for part in parts], axis=1)
     ids = np.empty(int(counts.sum()), np.int32)
     before = (np.cumsum(counts.ravel()) - counts.ravel()).reshape(counts.shape)

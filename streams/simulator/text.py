@@ -66,7 +66,8 @@ class Library:
             (CODED, self._coded),
         ):
             rows = np.flatnonzero(kind == which)
-            choices.append((rows, make(rng, asked.topic[rows])))
+            if len(rows):
+                choices.append((rows, make(rng, asked.topic[rows])))
         return placed(n, choices)
 
     def items(self, rng: np.random.Generator, kinds: Rows) -> Ragged:
