@@ -132,7 +132,7 @@ def _repeats(features: Features) -> Iterator[Evidence]:
 
 def _new_templates(features: Features) -> Iterator[Evidence]:
     value = features.new_templates
-    weight = 1.0 if value >= 0.8 else -1.0 if value <= 0.2 else 0.0
+    weight = 1.0 if value >= 0.8 else -2.0 if value <= 0.2 else 0.0
     text = f"{_percent(value)} of the template requests use shared text that nobody used when the watch had settled."
     yield Evidence("new_templates", value, 0.5, "share", weight, text)
 
