@@ -12,8 +12,10 @@ import logging
 import os
 import signal
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ import faust
 from aiokafka.errors import KafkaError
 from mode import Service
 
-from models.errors import DistilwatchError
+from models.errors import ConfigError, DistilwatchError
 from streams.config import Settings, client_options
 from streams.control import Control, ControlLog
 from streams.engine import Engine, EngineError
@@ -31,7 +33,7 @@ from streams.metrics import Metrics
 from streams.partition import place_of
 from streams.redis_signals import Projection
 from streams.stage import StageSpec
-from streams.topics import Topics, create
+from streams.topics import Topics, count_partitions, create
 
 log = logging.getLogger("distilwatch")
 
@@ -124,9 +126,21 @@ def add_control(shell: Shell, topics: Topics, metrics: Metrics, log_of_control: 
     shell.agent(source, name="control")(control)
 
 
+def end_hard_after(seconds: float) -> None:
+    """A part that hangs while it ends does not keep the process: its successor fences whatever it left open."""
+    timer = threading.Timer(seconds, os._exit, (1,))
+    timer.daemon = True
+    timer.start()
+
+
+def poll_age_s(engine: Engine) -> float:
+    """Seconds since the engine last came round."""
+    return time.monotonic() - engine.last_poll
+
+
 def engine_state(engine: Engine) -> Component:
     """Down when it no longer polls, starting while partitions are coming back."""
-    age = time.monotonic() - engine.last_poll
+    age = poll_age_s(engine)
     if age > POLL_AGE_MAX_S:
         return Component("down", f"has not polled for {age:.0f} s")
     if not engine.ready:
@@ -156,16 +170,22 @@ class Worker:
         work: list[Engine | Projection] = [*self.engines, *([self.projection] if self.projection else [])]
         self.shell.runners = [Runner(item) for item in work]
         self.health = Health(settings.http, self.metrics, self._checks())
+        self._stopping = False
         for engine in self.engines:
             self.metrics.observe_events(engine.spec.name, engine.counts)
+            self.metrics.poll_age.labels(engine.spec.name).set_function(partial(poll_age_s, engine))
 
     def _checks(self) -> dict[str, Callable[[], Component]]:
         checks: dict[str, Callable[[], Component]] = {
             engine.spec.name: partial(engine_state, engine) for engine in self.engines
         }
+        checks["process"] = self._process_state
         if self.projection is not None:
             checks["redis"] = partial(projection_state, self.projection)
         return checks
+
+    def _process_state(self) -> Component:
+        return Component("starting", "is stopping") if self._stopping else Component("ok")
 
     async def run(self) -> int:
         """Run until SIGTERM or SIGINT (0) or until a part may not go on (1)."""
@@ -177,6 +197,8 @@ class Worker:
             await self.shell.start()
             await self._until_end(ended)
             crashed = self.shell.crash_reason
+            self._stopping = True
+            end_hard_after(STOP_S + 5)
             for runner in self.shell.runners:
                 runner.work.stop()  # all at once: their last commits run side by side
             await asyncio.wait_for(self.shell.stop(), STOP_S)
@@ -195,21 +217,33 @@ class Worker:
 
 
 async def _run(settings: Settings, stages: StagesFactory) -> int:
-    if settings.kafka.create_topics:
-        specs = Topics(settings.kafka.prefix).catalogue()
-        kafka = settings.kafka
-        await create(client_options(kafka), specs, partitions=kafka.partitions, replication=kafka.replication)
-    return await Worker(settings, stages).run()
+    kafka, topics = settings.kafka, Topics(settings.kafka.prefix)
+    clients = client_options(kafka)
+    if kafka.create_topics:
+        await create(clients, topics.catalogue(), partitions=kafka.partitions, replication=kafka.replication)
+    counts = await count_partitions(clients, [spec.name for spec in topics.catalogue()])
+    missing = [spec.name for spec in topics.catalogue() if spec.name not in counts]
+    if missing:
+        raise ConfigError(f"topics are missing, run `distilwatch topics create`: {', '.join(missing)}")
+    # A sender must know how many partitions its receiver really has, whatever the setting for new topics says.
+    actual = replace(kafka, partitions=counts[topics.sightings])
+    return await Worker(replace(settings, kafka=actual), stages).run()
 
 
 def run_worker(settings: Settings, stages: StagesFactory) -> int:
-    """Run the Kafka host in this process until it is told to stop; the exit code for it.
+    """Run the Kafka host in this process until SIGTERM or SIGINT; the exit code (0 clean, 1 not).
 
-    A part that hangs in its end does not keep the process: after 30 s it is left to the fencing of its successor.
+    Args:
+        settings: what ``config.load`` gave.
+        stages: gives the stages in data order, called once with settings whose ``kafka.partitions`` is the real count.
+
+    Raises:
+        ConfigError: a setting is wrong, or topics are missing.
     """
     try:
-        code = asyncio.run(_run(settings, stages))
+        return asyncio.run(_run(settings, stages))
+    except ConfigError:
+        raise
     except (DistilwatchError, KafkaError, TimeoutError) as error:
         log.error("ended: %s: %s", type(error).__name__, error)
-        code = 1
-    return code
+        return 1

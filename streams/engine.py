@@ -265,7 +265,9 @@ class Engine(ConsumerRebalanceListener):  # type: ignore[misc]
             if end is not None:
                 self._metrics.lag_records.labels(*labels).set(max(0, end - partition.offset))
             if isinstance(partition.stage, Observed):
-                self._metrics.watermark_ms.labels(*labels).set(partition.stage.watermark_ms)
+                watermark_ms = partition.stage.watermark_ms
+                self._metrics.watermark_ms.labels(*labels).set(watermark_ms)
+                self._metrics.watermark_age.labels(*labels).set(time.time() - watermark_ms / 1000)
 
     def counts(self) -> dict[tuple[str, str], int]:
         """The stages' own event counts, summed over the live partitions."""

@@ -11,10 +11,10 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
 
 from models.errors import DistilwatchError, WireError
 from streams.checkpoint import NOWHERE, Mark, Plan, make_plan, read_mark
+from streams.topics import count_partitions
 
 TAIL_RECORDS = (64, 2_048, 65_536)
 """How far back from the end the last mark is sought, before the whole log is read. The first step finds it unless
@@ -52,13 +52,7 @@ class LogReader:
 
     async def partitions(self, topic: str) -> int:
         """How many partitions the topic has; 0 when it does not exist."""
-        admin = AIOKafkaAdminClient(**self._clients)
-        await admin.start()
-        try:
-            (described,) = await admin.describe_topics([topic])
-        finally:
-            await admin.close()
-        return len(described["partitions"]) if described["error_code"] == 0 else 0
+        return (await count_partitions(self._clients, [topic])).get(topic, 0)
 
     async def beginning(self, where: TopicPartition) -> int:
         """The first offset still kept."""

@@ -114,6 +114,17 @@ async def create(
         await admin.close()
 
 
+async def count_partitions(clients: Mapping[str, Any], names: list[str]) -> dict[str, int]:
+    """Partitions of each of the topics that exist."""
+    admin = AIOKafkaAdminClient(**clients)
+    await admin.start()
+    try:
+        described = await admin.describe_topics(names)
+    finally:
+        await admin.close()
+    return {topic["topic"]: len(topic["partitions"]) for topic in described if topic["error_code"] == 0}
+
+
 def _wanted(specs: list[TopicSpec], found: Mapping[str, int], partitions: int) -> dict[str, int]:
     """Partition count per topic; a shared count follows what the other topic has, not what it should have."""
     wanted: dict[str, int] = {}
