@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 
 import pytest
@@ -27,6 +28,8 @@ async def test_state_follows_the_partitions_of_an_existing_input_and_differences
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
     await admin.start()
     await admin.create_topics([NewTopic(topics.requests, 3, 1), NewTopic(topics.hubs, 2, 1)])
+    while not {topics.requests, topics.hubs} <= set(await admin.list_topics()):
+        await asyncio.sleep(0.05)  # the broker answers a moment before it has heard of the topics itself
     await admin.close()
     reports = {r.name: r for r in await create({"bootstrap_servers": kafka}, topics.catalogue(), partitions=2)}
     assert reports[topics.observe_state].partitions == 3
