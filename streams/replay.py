@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from models.alert import Mode
 from models.decode import Decoder
 from models.hashing import KeyedHash
@@ -81,13 +83,13 @@ def replay(options: ReplayOptions) -> RunSummary:
     sizes = [file.size for file in files]
     total = None if None in sizes else sum(size or 0 for size in sizes)
     progress = Progress(total)
+    decoder = Decoder(KeyedHash(options.secret), options.format)  # before outputs are opened: it may refuse
     outputs = Outputs(options.alerts, options.signals)
     host = EmbeddedHost(pipeline, outputs)
     # Rows that waited in the kept state come to an end in this run, so this run has them to account for.
     host.totals.read = held
     start: tuple[float, int] | None = None
     try:
-        decoder = Decoder(KeyedHash(options.secret), options.format)
         for prepared in ahead(prepare(_batches(files), decoder, pipeline)):
             start = _pace(prepared, options.speed, start)
             host.feed(prepared)
@@ -102,8 +104,11 @@ def replay(options: ReplayOptions) -> RunSummary:
     return host.summary()
 
 
-def run(options: ReplayOptions) -> int:
-    """Replay and tell the story on standard output."""
+def run(options: ReplayOptions, *, output: str = "human") -> int:
+    """Replay and tell the story on standard output, or give its figures and alerts as one JSON object."""
     result = replay(options)
+    if output == "json":
+        sys.stdout.write(msgspec.json.encode(result).decode() + "\n")
+        return 0
     sys.stdout.write(summarise(result, width=shutil.get_terminal_size().columns, colour=sys.stdout.isatty()))
     return 0

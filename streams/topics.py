@@ -73,10 +73,10 @@ class Topics:
 
 
 class TopicReport(msgspec.Struct, frozen=True):
-    """What ``create`` found for one topic; ``differences`` are left to the operator."""
+    """What ``create`` or ``describe`` found for one topic; ``differences`` are left to the operator."""
 
     name: str
-    state: Literal["created", "exists", "differs"]
+    state: Literal["created", "exists", "differs", "missing"]
     partitions: int
     differences: list[str]
 
@@ -123,6 +123,24 @@ async def count_partitions(clients: Mapping[str, Any], names: list[str]) -> dict
     finally:
         await admin.close()
     return {topic["topic"]: len(topic["partitions"]) for topic in described if topic["error_code"] == 0}
+
+
+async def describe(clients: Mapping[str, Any], specs: list[TopicSpec], *, partitions: int = 4) -> list[TopicReport]:
+    """Compare the topics with the catalogue and change nothing; arguments as for ``create``."""
+    admin = AIOKafkaAdminClient(**clients)
+    await admin.start()
+    try:
+        found = await _partition_counts(admin, specs)
+        wanted = _wanted(specs, found, partitions)
+        actual = await _configs(admin, [spec.name for spec in specs if spec.name in found])
+    finally:
+        await admin.close()
+    return [
+        _report(spec, wanted[spec.name], found[spec.name], actual.get(spec.name, {}))
+        if spec.name in found
+        else TopicReport(spec.name, "missing", wanted[spec.name], [])
+        for spec in specs
+    ]
 
 
 def _wanted(specs: list[TopicSpec], found: Mapping[str, int], partitions: int) -> dict[str, int]:

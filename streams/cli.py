@@ -1,0 +1,337 @@
+"""The command ``distilwatch``: arguments, exit codes, and what a person is told when something is wrong.
+
+What lives here: the list of commands and how each is called. What does not: what they do. Heavy modules are imported
+by the command that needs them, so that help answers at once. Exit codes: 0 ok, 1 something was found or failed,
+2 wrong usage or settings, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from models.errors import ConfigError, DistilwatchError
+
+if TYPE_CHECKING:
+    from streams.config import CoreSettings, Settings
+
+DEVELOPMENT_SECRET = "distilwatch development secret"  # noqa: S105  well known on purpose, and said so where used
+MODES = ("enforce", "alert", "shadow", "off")
+INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code and never raises."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        code = _run(arguments)
+        sys.stdout.flush()
+        return code
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else 2
+    except ConfigError as error:
+        _say(error)
+        return 2
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output has enough. Python would complain once more when it flushes at its end.
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (DistilwatchError, OSError) as error:
+        _say(error)
+        return 1
+
+
+def _run(arguments: list[str]) -> int:
+    name = next((item for item in arguments if not item.startswith("-")), "")
+    parser = _parser(name)
+    parsed = parser.parse_args(arguments)
+    if not parsed.command:
+        parser.print_help(sys.stderr)
+        return 2
+    return COMMANDS[parsed.command].run(parsed)
+
+
+def _say(error: object) -> None:
+    for line in str(error).splitlines() or [type(error).__name__]:
+        sys.stderr.write(f"distilwatch: {line}\n")
+
+
+class _Version(argparse.Action):
+    """Looks the version up only when asked: reading package metadata takes longer than help may."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object, **__: object) -> None:
+        from importlib.metadata import version
+
+        sys.stdout.write(f"distilwatch {version('distilwatch')}\n")
+        parser.exit(0)
+
+
+def _parser(chosen: str) -> argparse.ArgumentParser:
+    """The parser, with the arguments of the chosen command alone."""
+    parser = argparse.ArgumentParser(
+        prog="distilwatch",
+        description="Finds campaigns that copy a model through thousands of accounts at a few requests a day each.",
+        epilog="distilwatch COMMAND --help shows the options of a command, with examples.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    for name, command in COMMANDS.items():
+        examples = "examples:\n" + "\n".join(f"  distilwatch {line}" for line in command.examples)
+        added = commands.add_parser(
+            name,
+            help=command.text,
+            description=command.text[0].upper() + command.text[1:] + ".",
+            epilog=examples,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        if name == chosen:
+            command.declare(added)
+    return parser
+
+
+def _core() -> CoreSettings:
+    from streams.config import load_core
+
+    return load_core(os.environ)
+
+
+def _secret(core: CoreSettings) -> bytes:
+    """The secret of the settings, or the development secret with a word about it."""
+    if core.secret is None:
+        _say("digests in the output are not private: set DISTILWATCH_SECRET")
+        return DEVELOPMENT_SECRET.encode()
+    return core.secret.reveal().encode()
+
+
+def _settings(parsed: argparse.Namespace, **more: str) -> Settings:
+    """All settings, those given as options laid over the environment."""
+    from streams.config import load, unknown_names
+
+    environment = dict(os.environ) | more
+    for option in ("brokers", "slot", "mode", "http_port"):
+        value = getattr(parsed, option, None)
+        if value is not None:
+            environment[f"DISTILWATCH_{option.upper()}"] = str(value)
+    for name in unknown_names(environment):
+        _say(f"{name} is set but not known: misspelt?")
+    return load(environment)
+
+
+def _output(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-o", "--output", choices=("human", "json"), default="human", help="form of the answer")
+
+
+def _brokers(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--brokers", metavar="HOST:PORT,...", help="Kafka (default: DISTILWATCH_BROKERS)")
+
+
+def _speed(text: str) -> float:
+    value = 0.0 if text == "max" else float(text)
+    if text != "max" and not 0 < value < float("inf"):
+        raise ValueError(text)
+    return value
+
+
+def _declare_replay(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("files", nargs="+", metavar="FILE", help="JSON lines, .gz or .zst; a folder; - is stdin")
+    parser.add_argument("--alerts", metavar="OUT", help="write every alert, one JSON object a line")
+    parser.add_argument("--signals", metavar="OUT", help="write every signal to the limiter, one JSON object a line")
+    parser.add_argument("--format", default="auto", metavar="F", help="auto, canonical, litellm, otel or glasswally")
+    parser.add_argument("--state", metavar="DIR", help="keep the state here, and continue from what is kept")
+    parser.add_argument("--speed", type=_speed, default=0.0, metavar="N|max", help="event seconds a second (max)")
+    parser.add_argument("--mode", choices=MODES, help="how far decisions may go (default: DISTILWATCH_MODE, enforce)")
+    parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
+    _output(parser)
+
+
+def _replay(parsed: argparse.Namespace) -> int:
+    from streams import replay
+
+    core = _core()
+    options = replay.ReplayOptions(
+        files=parsed.files,
+        secret=_secret(core),
+        alerts=parsed.alerts,
+        signals=parsed.signals,
+        format=parsed.format,
+        state=parsed.state,
+        speed=parsed.speed,
+        tenant=core.tenant,
+        mode=parsed.mode or core.mode,
+        quiet=parsed.quiet,
+    )
+    return replay.run(options, output=parsed.output)
+
+
+def _declare_simulate(parser: argparse.ArgumentParser) -> None:
+    from streams.simulator import command
+
+    command.add_arguments(parser)
+
+
+def _simulate(parsed: argparse.Namespace) -> int:
+    from streams.simulator import command
+
+    return command.run(command.request_of(parsed))
+
+
+def _declare_demo(parser: argparse.ArgumentParser) -> None:
+    from streams import demo
+
+    demo.add_arguments(parser)
+
+
+def _demo(parsed: argparse.Namespace) -> int:
+    from streams import demo
+
+    given = {name: value for name, value in vars(parsed).items() if name in demo.DemoOptions.__dataclass_fields__}
+    given["once"] = parsed.once or not sys.stdout.isatty()
+    return demo.run(demo.DemoOptions(**given, secret=_secret(_core())))
+
+
+def _declare_worker(parser: argparse.ArgumentParser) -> None:
+    _brokers(parser)
+    parser.add_argument("--slot", metavar="NAME", help="name of this worker, kept over restarts (DISTILWATCH_SLOT)")
+    parser.add_argument("--mode", choices=MODES, help="how far decisions may go (default: DISTILWATCH_MODE, enforce)")
+    parser.add_argument("--http-port", type=int, metavar="N", help="port of health and metrics; -1 for none")
+    parser.add_argument(
+        "--insecure-development-secret",
+        action="store_true",
+        help="start without DISTILWATCH_SECRET, with a secret that everybody knows",
+    )
+
+
+def _worker(parsed: argparse.Namespace) -> int:
+    insecure = parsed.insecure_development_secret and not _core().secret
+    settings = _settings(parsed, **({"DISTILWATCH_SECRET": DEVELOPMENT_SECRET} if insecure else {}))
+    if settings.secret is None:
+        raise ConfigError(
+            "set DISTILWATCH_SECRET or DISTILWATCH_SECRET_FILE to at least 16 random bytes "
+            "(to try it out: --insecure-development-secret)"
+        )
+    if insecure:
+        _say("digests on the topics are not private: set DISTILWATCH_SECRET")
+    from streams import worker
+
+    return worker.run(settings)
+
+
+def _declare_topics(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("verb", choices=("create", "list"), help="create what is missing, or only look")
+    _brokers(parser)
+    _output(parser)
+
+
+def _topics(parsed: argparse.Namespace) -> int:
+    from streams import worker
+
+    return worker.run_topics(_settings(parsed), create_missing=parsed.verb == "create", output=parsed.output)
+
+
+def _declare_check_event(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", help="a sample of a producer's records; - is stdin")
+    parser.add_argument("--format", default="auto", metavar="F", help="auto, canonical, litellm, otel or glasswally")
+    _output(parser)
+
+
+def _check_event(parsed: argparse.Namespace) -> int:
+    from streams import check_event
+
+    return check_event.run(parsed.file, format=parsed.format, output=parsed.output)
+
+
+def _declare_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("verb", choices=("show", "check"), help="show every setting, or say whether all are right")
+    _output(parser)
+
+
+def _config(parsed: argparse.Namespace) -> int:
+    from streams.config_view import shown
+
+    if parsed.verb == "check":
+        try:
+            _settings(parsed)
+        except ConfigError as error:
+            _say(error)
+            return 1
+        sys.stdout.write("all settings are right\n" if parsed.output == "human" else '{"ok": true}\n')
+        return 0
+    sys.stdout.write(shown(_settings(parsed), parsed.output))
+    return 0
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command: a line for the list, how it declares its arguments, what it runs, examples without the name."""
+
+    text: str
+    declare: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[Any], int]
+    examples: tuple[str, ...]
+
+
+COMMANDS = {
+    "demo": Command(
+        "watch a simulated campaign being found, on a live page of this machine",
+        _declare_demo,
+        _demo,
+        ("demo", "demo --once"),
+    ),
+    "replay": Command(
+        "run request events from files through the detector",
+        _declare_replay,
+        _replay,
+        (
+            "replay events.jsonl.gz --alerts alerts.jsonl --signals signals.jsonl",
+            "replay monday.jsonl --state kept && distilwatch replay tuesday.jsonl --state kept",
+            "zcat *.gz | distilwatch replay - --format litellm --quiet",
+        ),
+    ),
+    "simulate": Command(
+        "write the traffic of an API fleet with a campaign hidden in it",
+        _declare_simulate,
+        _simulate,
+        (
+            "simulate letter --scale 0.02 --out events.jsonl.gz --truth truth.json",
+            "simulate calm --brokers 127.0.0.1:9092",
+        ),
+    ),
+    "worker": Command(
+        "detect on Kafka: requests in, alerts and signals out",
+        _declare_worker,
+        _worker,
+        (
+            "worker --brokers kafka-1:9092,kafka-2:9092 --slot 0",
+            "worker --insecure-development-secret --mode shadow",
+        ),
+    ),
+    "topics": Command(
+        "create the Kafka topics, or compare them with what is needed",
+        _declare_topics,
+        _topics,
+        ("topics create --brokers 127.0.0.1:9092", "topics list -o json"),
+    ),
+    "check-event": Command(
+        "say how a producer's records are read, and what they lack",
+        _declare_check_event,
+        _check_event,
+        ("check-event sample.jsonl", "check-event spans.json --format otel -o json"),
+    ),
+    "config": Command(
+        "show or check the settings in the environment",
+        _declare_config,
+        _config,
+        ("config show", "DISTILWATCH_BROKERS=kafka:9092 distilwatch config check"),
+    ),
+}
+"""All commands, in the order a newcomer meets them."""

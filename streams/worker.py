@@ -1,0 +1,78 @@
+"""The commands ``worker`` and ``topics``: the Kafka host with the stages of this project, and its topics.
+
+What lives here: what is settled with the brokers before the host starts. What does not: the host (``app``) and what
+the stages do (``stages``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from dataclasses import replace
+
+import msgspec
+from aiokafka.errors import KafkaError
+
+from models.errors import ConfigError, DistilwatchError
+from streams.app import run_worker
+from streams.config import Settings, client_options
+from streams.stages import factory
+from streams.topics import TopicReport, Topics, create, describe
+
+
+class BrokerError(DistilwatchError):
+    """The brokers cannot be reached or refuse; trying again may help."""
+
+    retriable = True
+
+
+def run(settings: Settings) -> int:
+    """Run the Kafka host until it is told to stop.
+
+    Raises:
+        ConfigError: a topic is missing and may not be created.
+        BrokerError: no broker answers.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    reports = {report.name: report for report in _reports(settings, create_missing=settings.kafka.create_topics)}
+    missing = sorted(name for name, report in reports.items() if report.state == "missing")
+    if missing:
+        raise ConfigError(f"topics are missing: {', '.join(missing)}; run distilwatch topics create")
+    # Keys are dealt out over the partitions that exist; the setting only says how many a new topic gets.
+    partitions = reports[Topics(settings.kafka.prefix).sightings].partitions
+    return run_worker(replace(settings, kafka=replace(settings.kafka, partitions=partitions)), factory)
+
+
+def run_topics(settings: Settings, *, create_missing: bool, output: str) -> int:
+    """Print what there is of each topic; 1 where one is missing or differs from what is needed.
+
+    Raises:
+        BrokerError: no broker answers.
+    """
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what goes wrong comes as one error of ours
+    reports = _reports(settings, create_missing=create_missing)
+    if output == "json":
+        sys.stdout.write(msgspec.json.format(msgspec.json.encode(reports), indent=2).decode() + "\n")
+    else:
+        width = max(len(report.name) for report in reports)
+        for report in reports:
+            sys.stdout.write(f"{report.name:<{width}}  {report.partitions:>4} partitions  {report.state}\n")
+            sys.stdout.writelines(f"{'':<{width}}  {difference}\n" for difference in report.differences)
+    return 1 if any(report.state in ("missing", "differs") for report in reports) else 0
+
+
+def _reports(settings: Settings, *, create_missing: bool) -> list[TopicReport]:
+    kafka = settings.kafka
+    specs = Topics(kafka.prefix).catalogue()
+
+    async def ask() -> list[TopicReport]:
+        clients = client_options(kafka)
+        if create_missing:
+            return await create(clients, specs, partitions=kafka.partitions, replication=kafka.replication)
+        return await describe(clients, specs, partitions=kafka.partitions)
+
+    try:
+        return asyncio.run(ask())
+    except (KafkaError, ConnectionError, TimeoutError) as error:
+        raise BrokerError(f"Kafka at {kafka.brokers}: {error or type(error).__name__}") from error
