@@ -49,6 +49,8 @@ ACCOUNT = np.dtype(
 """One account: 440 bytes, whatever its traffic."""
 
 NEW, RETRY = 1, 2  # marks of a row beside its sighting
+FIREHOSE, REASONING_VOLUME, MANY_NETWORKS = 4, 8, 16  # a limit the account crossed with this row, once a day
+NETWORK_BUCKETS = 61
 
 
 @jit
@@ -98,6 +100,7 @@ def _roll(account: Any, ts: int) -> None:
             account["daily"][(account["day"] + 1 + step) % 7] = 0
         account["networks"][1] = account["networks"][0] if days == 1 else np.uint64(0)
         account["networks"][0] = 0
+        account["tripped"] = 0
         account["day"] = day
 
 
@@ -167,16 +170,37 @@ FACTS = np.dtype(
 
 
 @jit
+def _trips(account: Any, limits: npt.NDArray[np.int64]) -> int:
+    """The limits this account has newly crossed today; ``limits`` as `AccountLimits.array` gives them."""
+    crossed = 0
+    if account["requests_24h"] >= limits[0]:
+        crossed |= FIREHOSE
+    if account["reasoning_24h"] >= limits[1] and 100 * account["reasoning_24h"] >= limits[2] * account["requests_24h"]:
+        crossed |= REASONING_VOLUME
+    buckets = 0
+    seen = account["networks"][0]
+    while seen != np.uint64(0):
+        seen &= seen - np.uint64(1)
+        buckets += 1
+    if buckets >= limits[3]:
+        crossed |= MANY_NETWORKS
+    fresh = crossed & ~np.int64(account["tripped"])
+    account["tripped"] |= np.uint32(crossed)
+    return fresh
+
+
+@jit
 def update_accounts(
     facts: Any,
     accounts: Any,
     index: npt.NDArray[np.int32],
     count: npt.NDArray[np.int64],
     sightings: Any,
+    limits: npt.NDArray[np.int64],
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
     """Fold rows into their accounts and write each row's context into ``sightings``.
 
-    Returns per row its marks (``NEW``, ``RETRY``) and the record it belongs to.
+    Returns per row its marks (``NEW``, ``RETRY``, limits crossed) and the record it belongs to.
     """
     marks = np.zeros(facts.shape[0], np.uint8)
     records = np.zeros(facts.shape[0], np.int64)
@@ -212,6 +236,7 @@ def update_accounts(
             account["networks"][0] |= np.uint64(1) << (row["network"] % np.uint64(61))
         if _is_retry(account, row["prompt"], ts):
             marks[at] |= RETRY
+        marks[at] |= np.uint8(_trips(account, limits))
         account["last_ts"] = max(ts, account["last_ts"])
         active = 0
         for step in range(24):

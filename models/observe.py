@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from models.accounts import ACCOUNT, FACTS, IDLE_MS, NEW, RETRY, update_accounts
+from models.account_rules import AccountLimits, AccountRules
+from models.accounts import ACCOUNT, FACTS, FIREHOSE, IDLE_MS, NEW, RETRY, update_accounts
 from models.admission import UNSET, Admission
+from models.announce import Decisions
 from models.event import EventBatch
 from models.sighting import PROFILE, SHORT_TOKENS, SIGHTING, SightingBatch
 from models.sketch import Sketches
@@ -33,14 +35,16 @@ class Observed:
     accepted: int = 0
     duplicate: int = 0
     late: int = 0
+    decisions: Decisions = field(default_factory=Decisions)  # what accounts show by themselves
     future: list[int] = field(default_factory=list)  # event hashes of rows refused for a stamp far ahead
 
 
 class Observe:
     """Per-account statistics and sightings. Pure: time comes from the events, order from the caller."""
 
-    def __init__(self) -> None:
+    def __init__(self, rules: AccountRules | None = None) -> None:
         self.admission = Admission()
+        self.rules = rules
         self.accounts = Table(ACCOUNT)
         self._held: tuple[EventBatch, Sketches] | None = None
         self._swept_ms = UNSET
@@ -90,12 +94,16 @@ class Observe:
         rows["prompt"], rows["tokens"] = sketches.digest, sketches.tokens
         rows["model"] = events.model & np.uint64(0xFFFFFFFF)
         self.accounts.reserve(len(events))
-        marks, _ = update_accounts(facts, self.accounts.records, self.accounts.index, self.accounts.count, rows)
+        table = self.accounts
+        limits = (self.rules.limits if self.rules else AccountLimits()).array()
+        marks, owner = update_accounts(facts, table.records, table.index, table.count, rows, limits)
+        crossed = table.records[owner[marks >= FIREHOSE]]
+        decisions = self.rules.decide(events.account_id, marks, rows, crossed) if self.rules else Decisions()
         new = np.flatnonzero(marks & NEW)
         seen = SightingBatch(rows, sketches.keys, sketches.key_offsets)
         retries = (marks & RETRY) != 0
         seen = seen.take(np.flatnonzero(~retries)) if retries.any() else seen
-        return Observed(seen, _profiles(events, new), events.account_id.take(new), accepted=len(events))
+        return Observed(seen, _profiles(events, new), events.account_id.take(new), accepted=len(events), decisions=decisions)
 
     def _sweep(self) -> None:
         """Forget accounts idle for a week, a few times a day of event time."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from models.account_rules import AccountRules
 from models.alert import Mode
 from models.announce import Announcer, Decisions
 from models.campaigns import Campaigns
@@ -44,7 +45,7 @@ class Pipeline:
     def __init__(self, secret: bytes, *, tenant: str = "default", mode: Mode = "enforce") -> None:
         keyed = KeyedHash(secret)
         self.sketcher = Sketcher(secret)
-        self.observe = Observe()
+        self.observe = Observe(AccountRules(keyed, tenant=tenant))
         self.fanin = FanIn()
         self.campaigns = Campaigns(Announcer(keyed, tenant=tenant, mode=mode))
         self.counts = Counts()
@@ -76,7 +77,9 @@ class Pipeline:
         self.fanin.process(observed.sightings)
         self.campaigns.learn(observed.profiles, observed.profile_ids)
         self.campaigns.process(self.fanin.advance(watermark))
-        return self.campaigns.advance(watermark)
+        decisions = observed.decisions
+        decisions.extend(self.campaigns.advance(watermark))
+        return decisions
 
     def snapshot(self) -> bytes:
         """The state of all operators in one message."""

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models import reasons
+from models.account_rules import AccountRules
 from models.admission import SLICE_MS, UNSET
 from models.announce import Announcer, Decisions
 from models.campaigns import Campaigns
@@ -56,8 +57,8 @@ class Place:
 class ObserveStage:
     """Requests of one partition in; sightings by key, profiles and rejects out."""
 
-    def __init__(self, place: Place, keyed: KeyedHash, sketcher: Sketcher) -> None:
-        self.observe = Observe()
+    def __init__(self, place: Place, keyed: KeyedHash, sketcher: Sketcher, tenant: str) -> None:
+        self.observe = Observe(AccountRules(keyed, tenant=tenant))
         self._place = place
         self._sketcher = sketcher
         self._decoder = Decoder(keyed)
@@ -113,7 +114,8 @@ class ObserveStage:
         self._counts["duplicate", ""] += seen.duplicate
         self._counts["late", ""] += seen.late
         self._counts.update(("rejected", reject.reason) for reject in rejects)
-        return [Output(topics.rejects, None, None, msgspec.json.encode(reject)) for reject in rejects]
+        refused = [Output(topics.rejects, None, None, msgspec.json.encode(reject)) for reject in rejects]
+        return refused + decided(topics, seen.decisions)
 
     def advance(self) -> list[Output]:
         """What was seen since the last call, and how far that is complete; nothing where nothing is new."""
@@ -288,17 +290,9 @@ class CampaignsStage:
         return self._decided(decisions)
 
     def _decided(self, decisions: Decisions) -> list[Output]:
-        topics = self._topics
         self._counts.update(("alerts", alert.status) for alert in decisions.alerts)
         self._counts.update(("signals", signal.action if signal else "cleared") for _, signal in decisions.signals)
-        alerts = [
-            Output(topics.alerts, None, alert.dedup_key.encode(), encode_alert(alert)) for alert in decisions.alerts
-        ]
-        signals = [
-            Output(topics.signals, None, account.encode(), encode_signal(signal))
-            for account, signal in decisions.signals
-        ]
-        return alerts + signals
+        return decided(self._topics, decisions)
 
     def idle(self) -> list[Output]:
         """Silence of this topic says nothing: the sources say themselves that they are idle."""
@@ -326,8 +320,17 @@ class CampaignsStage:
         self._counts = counted(meta["counts"])
 
 
+def decided(topics: Topics, decisions: Decisions) -> list[Output]:
+    """Alerts and signals as records of their topics."""
+    alerts = [Output(topics.alerts, None, alert.dedup_key.encode(), encode_alert(alert)) for alert in decisions.alerts]
+    signals = [
+        Output(topics.signals, None, account.encode(), encode_signal(signal)) for account, signal in decisions.signals
+    ]
+    return alerts + signals
+
+
 def factory(settings: Settings, topics: Topics) -> list[StageSpec]:
-    """The stages in the order the data flows.
+    """The stages in the order the data flows; ``settings.kafka.partitions`` is how many the sightings topic has.
 
     Raises:
         ConfigError: the settings hold no secret.
@@ -339,7 +342,7 @@ def factory(settings: Settings, topics: Topics) -> list[StageSpec]:
     fanins = settings.kafka.partitions
 
     def observe(partition: int, partitions: int) -> ObserveStage:
-        return ObserveStage(Place(partition, partitions, fanins, topics), keyed, sketcher)
+        return ObserveStage(Place(partition, partitions, fanins, topics), keyed, sketcher, settings.tenant)
 
     def fanin(partition: int, partitions: int) -> FanInStage:
         return FanInStage(Place(partition, 0, partitions, topics))
