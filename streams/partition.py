@@ -10,8 +10,10 @@ import asyncio
 import hashlib
 import logging
 import time
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -33,6 +35,7 @@ BATCH_BYTES = 768 * 1024
 """Under the broker's default record-batch limit of 1 MiB, and above our largest envelope of 512 KiB."""
 REQUEST_BYTES = 8 << 20
 TRANSACTION_MS = 60_000
+PLACE_FRAMES = 5
 REBUILD_RECORDS = 5_000
 """Records between two ``advance`` calls when the state is rebuilt without marks."""
 
@@ -326,9 +329,7 @@ class Partition:
 
 
 def place_of(error: BaseException) -> str:
-    """Type of an exception and the line that raised it, without its message."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    where = f"{trace.tb_frame.f_code.co_filename.rsplit('/', 1)[-1]}:{trace.tb_lineno}" if trace else "?"
-    return f"{type(error).__name__} at {where}"
+    """Type of an exception and the lines that led to it, without its message."""
+    frames = traceback.extract_tb(error.__traceback__)[-PLACE_FRAMES:]
+    lines = " > ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames)
+    return f"{type(error).__name__} at {lines or '?'}"
