@@ -1,6 +1,6 @@
 """The commands ``worker`` and ``topics``: the Kafka host with the stages of this project, and its topics.
 
-What lives here: what is settled with the brokers before the host starts. What does not: the host (``app``) and what
+What lives here: putting host and stages together, and what there is of each topic. What does not: the host (``app``) and what
 the stages do (``stages``).
 """
 
@@ -9,12 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from dataclasses import replace
 
 import msgspec
 from aiokafka.errors import KafkaError
 
-from models.errors import ConfigError, DistilwatchError
+from models.errors import DistilwatchError
 from streams.app import run_worker
 from streams.config import Settings, client_options
 from streams.stages import factory
@@ -31,17 +30,10 @@ def run(settings: Settings) -> int:
     """Run the Kafka host until it is told to stop.
 
     Raises:
-        ConfigError: a topic is missing and may not be created.
-        BrokerError: no broker answers.
+        ConfigError: a setting is wrong, or topics are missing and may not be created.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    reports = {report.name: report for report in _reports(settings, create_missing=settings.kafka.create_topics)}
-    missing = sorted(name for name, report in reports.items() if report.state == "missing")
-    if missing:
-        raise ConfigError(f"topics are missing: {', '.join(missing)}; run distilwatch topics create")
-    # Keys are dealt out over the partitions that exist; the setting only says how many a new topic gets.
-    partitions = reports[Topics(settings.kafka.prefix).sightings].partitions
-    return run_worker(replace(settings, kafka=replace(settings.kafka, partitions=partitions)), factory)
+    return run_worker(settings, factory)
 
 
 def run_topics(settings: Settings, *, create_missing: bool, output: str) -> int:

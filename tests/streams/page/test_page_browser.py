@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 import pytest
 import pytest_asyncio
-from page_browser import Tab, find_chromium, open_browser
-from page_sample import START, alert, sample_state
+from tests.streams.page.page_browser import Tab, find_chromium, open_browser
+from tests.streams.page.page_sample import START, alert, sample_state
 
 from streams.page import LivePage, PageState
 

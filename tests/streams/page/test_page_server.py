@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from page_sample import sample_state
+from tests.streams.page.page_sample import sample_state
 
 from models.alert import Alert
 from models.errors import ConfigError
