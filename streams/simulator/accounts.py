@@ -23,7 +23,7 @@ HOUR_MS = 3_600_000
 CLIENTS = 240
 DOMAINS = 400
 COUNTRIES = ("US", "IN", "DE", "GB", "BR", "JP", "FR", "CN", "KR", "CA", "ES", "NL", "PL", "ID", "VN", "MX", "SG", "AU")
-PLANS = ("free", "pro", "team", "api", "enterprise")
+PLANS = ("free", "pro", "team", "api", "business")
 ABSENT = ("client_ip", "user_agent", "ja4", "payment_id", "account_created", "email_domain", "conversation_id", "plan")
 """Fields an account's integration may not send; bit ``i`` of ``absent`` stands for entry ``i``."""
 _ABSENT_SHARES = (0.03, 0.04, 0.15, 0.08, 0.03, 0.10, 0.06, 0.2)

@@ -130,6 +130,8 @@ async def _produce(simulation: Simulation, request: Request, report: _Report) ->
         await producer.stop()
         raise ConfigError(f"cannot reach Kafka at {request.brokers}: {error}; check --brokers") from error
     try:
+        if topic not in (await producer.client.fetch_all_metadata()).topics():
+            raise ConfigError(f"there is no topic {topic} at {request.brokers}; create it: distilwatch topics create")
         for part in simulation.slices():
             await _send(producer, topic, part)
             report(part)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from models.errors import ConfigError
 from streams.simulator import fleet
 from streams.simulator.accounts import DAY_MS, EPOCH, HOUR_MS, Accounts, Profile, combined, enrol, names
 from streams.simulator.campaign import VARIANT_SHARE, Campaign, Knobs, Pool, pools_of
@@ -168,7 +169,10 @@ class Simulation:
 
     def _families(self) -> list[str]:
         known = self.library.family_names()
-        return [name for name in known if not self.options.families or name in self.options.families] or known
+        unknown = sorted(set(self.options.families) - set(known))
+        if unknown:
+            raise ConfigError(f"no template family {', '.join(unknown)}; there are: {', '.join(known)}")
+        return list(self.options.families) or known
 
     def _campaign(self, name: str, knobs: Knobs, templates: Templates, rng: np.random.Generator) -> Campaign:
         pools = pools_of(knobs, self._size, days=self.days, rng=rng)
