@@ -32,6 +32,7 @@ REVOKE_S = 5.0
 STOP_S = 10.0
 OUTPUT_BYTES_MAX = 16 << 20
 """Outputs kept for one transaction; beyond it the transaction comes early."""
+MEASURE_S = 1.0
 FRESH_POLL_MS = 5_000
 """An idle partition must have heard from its broker this recently: the broker's silence is not the input's."""
 
@@ -54,6 +55,8 @@ class Engine(ConsumerRebalanceListener):  # type: ignore[misc]
         self._pending: set[TopicPartition] = set()
         self._quarantines: dict[TopicPartition, Quarantine] = {}
         self._last_input: dict[TopicPartition, float] = {}
+        self._commit_due = 0.0
+        self._measure_due = 0.0
         self._lock = asyncio.Lock()
         self._opening: asyncio.Task[Partition] | None = None
         self._fatal: BaseException | None = None
@@ -173,7 +176,9 @@ class Engine(ConsumerRebalanceListener):  # type: ignore[misc]
             for where, records in batches.items():
                 await self._take(where, records)
             await self._commit_when_due()
-        self._measure()
+            if self.last_poll >= self._measure_due:
+                self._measure_due = self.last_poll + MEASURE_S
+                await self._measure()
 
     async def _open_next(self, where: TopicPartition) -> None:
         partition = Partition(self._host, where.partition, self._quarantines.setdefault(where, Quarantine()))
@@ -244,8 +249,6 @@ class Engine(ConsumerRebalanceListener):  # type: ignore[misc]
         silent = [partition for where, partition in self.live.items() if self._fell_silent(where, partition, now)]
         await asyncio.gather(*(partition.commit(idle=True) for partition in silent))
 
-    _commit_due = 0.0
-
     def _fell_silent(self, where: TopicPartition, partition: Partition, now: float) -> bool:
         if partition.idle or now - self._last_input[where] < self._settings.engine.idle_ms / 1000:
             return False
@@ -258,12 +261,14 @@ class Engine(ConsumerRebalanceListener):  # type: ignore[misc]
         self._metrics.checkpoint_seconds.labels(self.spec.name).observe(time.monotonic() - started)
         self._commit_due = time.monotonic() + self._settings.engine.checkpoint_ms / 1000
 
-    def _measure(self) -> None:
+    async def _measure(self) -> None:
         for where, partition in self.live.items():
             labels = (self.spec.name, str(where.partition))
             end = self._consumer.last_stable_offset(where)
             if end is not None:
-                self._metrics.lag_records.labels(*labels).set(max(0, end - partition.offset))
+                # The position is past the markers of transactions, which are no records that could lag.
+                position = await self._consumer.position(where)
+                self._metrics.lag_records.labels(*labels).set(max(0, end - position))
             if isinstance(partition.stage, Observed):
                 watermark_ms = partition.stage.watermark_ms
                 self._metrics.watermark_ms.labels(*labels).set(watermark_ms)

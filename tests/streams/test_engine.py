@@ -122,6 +122,15 @@ async def test_idle_and_control_records_are_part_of_the_fold(fleet: Fleet) -> No
     assert sum("@" in text for text in texts) == 20
 
 
+async def test_compressed_batches_are_read(fleet: Fleet) -> None:
+    await fleet.create()
+    fed = words(0, 80)
+    for step, kind in enumerate(("gzip", "lz4", "snappy", "zstd")):
+        await fleet.produce(fed[20 * step : 20 * step + 20], compression_type=kind)
+    fleet.start()
+    assert await fleet.rows(until=80) == oracle(fed), fleet.logged()[-3000:]
+
+
 async def test_a_zombie_is_fenced_and_ends(fleet: Fleet) -> None:
     await fleet.create()
     fed = words(0, 500)

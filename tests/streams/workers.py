@@ -9,7 +9,7 @@ import subprocess
 import sys
 import uuid
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
@@ -68,8 +68,8 @@ class Fleet:
     def logged(self) -> str:
         return (self.folder / "workers.log").read_text(errors="replace")
 
-    async def produce(self, values: list[bytes], topic: str = "", key: bytes | None = None) -> None:
-        async with AIOKafkaProducer(bootstrap_servers=self.bootstrap) as producer:
+    async def produce(self, values: list[bytes], topic: str = "", key: bytes | None = None, **options: Any) -> None:
+        async with AIOKafkaProducer(bootstrap_servers=self.bootstrap, **options) as producer:
             for value in values:
                 sent = await producer.send(topic or self.topics.requests, value, key=key, partition=0)
             await sent  # the last of one partition; the others are before it
