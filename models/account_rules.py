@@ -34,45 +34,56 @@ class AccountLimits:
 
     def array(self) -> npt.NDArray[np.int64]:
         """The limits as the compiled pass reads them."""
-        return np.array(
-            [self.requests_24h, self.reasoning_24h, self.reasoning_percent, self.network_buckets], np.int64
-        )
+        return np.array([self.requests_24h, self.reasoning_24h, self.reasoning_percent, self.network_buckets], np.int64)
+
+
+def mode_under(mode: Mode) -> Mode:
+    """The mode of account rules under that of the host: they never go further than to tell people."""
+    return "alert" if mode == "enforce" else mode
 
 
 class AccountRules:
     """Turns crossed limits into alerts, and into signals where the mode says so."""
 
     def __init__(
-        self, keyed_hash: KeyedHash, *, tenant: str = "default", mode: Mode = "alert", limits: AccountLimits | None = None
+        self,
+        keyed_hash: KeyedHash,
+        *,
+        tenant: str = "default",
+        mode: Mode = "alert",
+        limits: AccountLimits | None = None,
     ) -> None:
         self._hash = keyed_hash.derive(b"account-rule")
         self._tenant = tenant
         self._mode = mode
         self.limits = limits or AccountLimits()
 
-    def decide(
-        self, ids: Strings, marks: npt.NDArray[np.uint8], rows: npt.NDArray[Any], accounts: npt.NDArray[Any]
-    ) -> Decisions:
-        """The alerts of a batch; ``accounts`` are the records of the rows that crossed a limit, in order."""
+    def decide(self, ids: Strings, marks: npt.NDArray[np.uint8], rows: npt.NDArray[Any]) -> Decisions:
+        """The alerts of a batch of sightings with their accounts' ids and marks."""
         decisions = Decisions()
         if self._mode == "off":
             return decisions
-        for row, account in zip(np.flatnonzero(marks >= FIREHOSE), accounts, strict=True):
+        for row in np.flatnonzero(marks >= FIREHOSE):
             for mark in (FIREHOSE, REASONING_VOLUME, MANY_NETWORKS):
                 if marks[row] & mark:
-                    self._add(decisions, ids[int(row)], rows[row], self._reading(mark, rows[row], account))
+                    self._add(decisions, ids[int(row)], rows[row], self._reading(mark, rows[row]))
         return decisions
 
-    def _reading(self, mark: int, row: Any, account: Any) -> tuple[str, Severity, Evidence]:
+    def _reading(self, mark: int, row: Any) -> tuple[str, Severity, Evidence]:
         """The rule's name, its severity and its one piece of evidence."""
         requests = int(row["requests_24h"])
         if mark == FIREHOSE:
             text = f"The account sent {requests:,} requests in 24 hours."
-            return "account_volume", "low", Evidence("requests_24h", requests, self.limits.requests_24h, "requests", 1.0, text)
+            return (
+                "account_volume",
+                "low",
+                Evidence("requests_24h", requests, self.limits.requests_24h, "requests", 1.0, text),
+            )
         if mark == REASONING_VOLUME:
-            asked = int(account["reasoning_24h"])
-            text = f"{asked:,} of the account's requests in 24 hours ask for the model's reasoning."
-            evidence = Evidence("reasoning_24h", asked, self.limits.reasoning_24h, "requests", 1.0, text)
+            # The limit, not the count: that is known for the end of a batch, and batches must not show in alerts.
+            asked, percent = self.limits.reasoning_24h, self.limits.reasoning_percent
+            text = f"{asked:,} or more of the account's requests in 24 hours, at least {percent} %, ask for reasoning."
+            evidence = Evidence("reasoning_24h", asked, asked, "requests", 1.0, text)
             return "account_reasoning", "medium", evidence
         text = "The account's requests of one day came from about a hundred different networks or more."
         evidence = Evidence("networks_day", self.limits.network_buckets, 5.0, "hash buckets of 61", 1.0, text)

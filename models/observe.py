@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.account_rules import AccountLimits, AccountRules
-from models.accounts import ACCOUNT, FACTS, FIREHOSE, IDLE_MS, NEW, RETRY, update_accounts
+from models.accounts import ACCOUNT, FACTS, IDLE_MS, NEW, RETRY, update_accounts
 from models.admission import UNSET, Admission
 from models.announce import Decisions
 from models.event import EventBatch
@@ -96,9 +96,8 @@ class Observe:
         self.accounts.reserve(len(events))
         table = self.accounts
         limits = (self.rules.limits if self.rules else AccountLimits()).array()
-        marks, owner = update_accounts(facts, table.records, table.index, table.count, rows, limits)
-        crossed = table.records[owner[marks >= FIREHOSE]]
-        decisions = self.rules.decide(events.account_id, marks, rows, crossed) if self.rules else Decisions()
+        marks, _ = update_accounts(facts, table.records, table.index, table.count, rows, limits)
+        decisions = self.rules.decide(events.account_id, marks, rows) if self.rules else Decisions()
         new = np.flatnonzero(marks & NEW)
         seen = SightingBatch(rows, sketches.keys, sketches.key_offsets)
         retries = (marks & RETRY) != 0

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from models.account_rules import AccountRules
+from models.account_rules import AccountRules, mode_under
 from models.alert import Mode
 from models.announce import Announcer, Decisions
 from models.campaigns import Campaigns
@@ -45,7 +45,7 @@ class Pipeline:
     def __init__(self, secret: bytes, *, tenant: str = "default", mode: Mode = "enforce") -> None:
         keyed = KeyedHash(secret)
         self.sketcher = Sketcher(secret)
-        self.observe = Observe(AccountRules(keyed, tenant=tenant))
+        self.observe = Observe(AccountRules(keyed, tenant=tenant, mode=mode_under(mode)))
         self.fanin = FanIn()
         self.campaigns = Campaigns(Announcer(keyed, tenant=tenant, mode=mode))
         self.counts = Counts()

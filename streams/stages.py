@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models import reasons
-from models.account_rules import AccountRules
+from models.account_rules import AccountRules, mode_under
 from models.admission import SLICE_MS, UNSET
 from models.announce import Announcer, Decisions
 from models.campaigns import Campaigns
@@ -57,8 +57,8 @@ class Place:
 class ObserveStage:
     """Requests of one partition in; sightings by key, profiles and rejects out."""
 
-    def __init__(self, place: Place, keyed: KeyedHash, sketcher: Sketcher, tenant: str) -> None:
-        self.observe = Observe(AccountRules(keyed, tenant=tenant))
+    def __init__(self, place: Place, keyed: KeyedHash, sketcher: Sketcher, rules: AccountRules) -> None:
+        self.observe = Observe(rules)
         self._place = place
         self._sketcher = sketcher
         self._decoder = Decoder(keyed)
@@ -339,10 +339,11 @@ def factory(settings: Settings, topics: Topics) -> list[StageSpec]:
         raise ConfigError("set DISTILWATCH_SECRET or DISTILWATCH_SECRET_FILE to at least 16 random bytes")
     secret = settings.secret.reveal().encode()
     keyed, sketcher = KeyedHash(secret), Sketcher(secret)
+    rules = AccountRules(keyed, tenant=settings.tenant, mode=mode_under(settings.mode))
     fanins = settings.kafka.partitions
 
     def observe(partition: int, partitions: int) -> ObserveStage:
-        return ObserveStage(Place(partition, partitions, fanins, topics), keyed, sketcher, settings.tenant)
+        return ObserveStage(Place(partition, partitions, fanins, topics), keyed, sketcher, rules)
 
     def fanin(partition: int, partitions: int) -> FanInStage:
         return FanInStage(Place(partition, 0, partitions, topics))

@@ -1,7 +1,7 @@
 """The commands ``worker`` and ``topics``: the Kafka host with the stages of this project, and its topics.
 
-What lives here: putting host and stages together, and what there is of each topic. What does not: the host (``app``) and what
-the stages do (``stages``).
+What lives here: putting host and stages together, and what there is of each topic. What does not: the host (``app``)
+and what the stages do (``stages``).
 """
 
 from __future__ import annotations

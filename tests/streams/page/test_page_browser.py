@@ -11,10 +11,10 @@ from typing import Any
 import msgspec
 import pytest
 import pytest_asyncio
-from tests.streams.page.page_browser import Tab, find_chromium, open_browser
-from tests.streams.page.page_sample import START, alert, sample_state
 
 from streams.page import LivePage, PageState
+from tests.streams.page.page_browser import Tab, find_chromium, open_browser
+from tests.streams.page.page_sample import START, alert, sample_state
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

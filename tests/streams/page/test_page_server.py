@@ -12,13 +12,13 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from tests.streams.page.page_sample import sample_state
 
 from models.alert import Alert
 from models.errors import ConfigError
 from streams.page import LivePage, PageState
 from streams.page.server import FILES
 from streams.page.state import encode_state, join_parts
+from tests.streams.page.page_sample import sample_state
 
 
 @pytest.fixture
