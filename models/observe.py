@@ -128,8 +128,8 @@ class Observe:
         self.admission.restore(meta["clock"], arrays["seen"].view(_seen_dtype(self.admission)))
         self.accounts.load(arrays["accounts"].view(ACCOUNT))
         self._swept_ms = meta["swept_ms"]
-        held = EventBatch.from_arrays(arrays, "event.")
-        self._held = (held, Sketches.from_arrays(arrays, "sketch.")) if len(held) else None
+        events, sketches = EventBatch.from_arrays(arrays, "event."), Sketches.from_arrays(arrays, "sketch.")
+        self._held = (events, sketches) if len(events) else None
 
 
 def _seen_dtype(admission: Admission) -> np.dtype[np.void]:

@@ -37,6 +37,13 @@ _HEADERS = msgspec.msgpack.Decoder(_Header)
 """Compiled once: an envelope is read for every batch."""
 
 
+class _Parts(dict[str, Any]):
+    """What a message holds; asking for a part it lacks is a WireError."""
+
+    def __missing__(self, name: str) -> Any:
+        raise WireError(f"message has no {name}")
+
+
 def pack(kind: str, version: int, meta: dict[str, Any], arrays: dict[str, npt.NDArray[Any]]) -> bytes:
     """Encode ``meta`` (plain values) and ``arrays`` (C order, fixed-size dtypes) into one checked message."""
     parts = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
@@ -51,7 +58,8 @@ def unpack(data: bytes, kind: str, version: int) -> tuple[dict[str, Any], dict[s
     """Decode what ``pack`` wrote.
 
     Raises:
-        WireError: not ours, torn, corrupt, of another kind, or of a version this code does not read.
+        WireError: not ours, torn, corrupt, of another kind, or of a version this code does not read; also later, where
+            the caller asks the result for a name that the message lacks.
     """
     if len(data) < _FIXED.size or data[:4] != MAGIC:
         raise WireError(f"not a {kind} message: magic bytes missing")
@@ -65,7 +73,7 @@ def unpack(data: bytes, kind: str, version: int) -> tuple[dict[str, Any], dict[s
         raise WireError(f"{kind} message has no readable header: {error}") from error
     if header.kind != kind or header.version != version:
         raise WireError(f"expected {kind} version {version}, found {header.kind} version {header.version}")
-    arrays: dict[str, npt.NDArray[Any]] = {}
+    arrays = _Parts()
     at = header_size
     for name, dtype, shape in header.arrays:
         if dtype not in _DTYPES:
@@ -78,4 +86,4 @@ def unpack(data: bytes, kind: str, version: int) -> tuple[dict[str, Any], dict[s
         at += size
     if at != len(body):
         raise WireError(f"{kind} message has {len(body) - at} bytes behind its last array")
-    return header.meta, arrays
+    return _Parts(header.meta), arrays
