@@ -48,6 +48,12 @@ def _cell(tag: np.uint64, owner: np.uint64, step: int, tick: int) -> np.uint64:
 
 
 @jit
+def bucket_of(key: np.uint64, cells: Cells) -> np.uint64:
+    """The bucket in which the search for ``key`` begins."""
+    return (key >> np.uint64(16)) & np.uint64(cells.shape[0] - 1)
+
+
+@jit
 def touch(
     cells: Cells, counts: npt.NDArray[np.int64], key: np.uint64, customer: np.uint64, ts: int, window: int
 ) -> int:

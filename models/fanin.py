@@ -72,7 +72,7 @@ class FanIn:
         while first < len(due):
             within = int(np.searchsorted(due.rows["at"], due.rows["at"][first] + WINDOW_MS))
             end = min(first + ROWS_PER_FOLD, first + self._ring_max, within)
-            parts.append(self._fold(due if end - first == len(due) else due.take(np.arange(first, end))))
+            parts.append(self._fold(due.part(first, end)))
             first = end
         self._sweep(watermark_ms)
         return SightingBatch.concat(parts)
@@ -84,18 +84,19 @@ class FanIn:
         self.doorkeeper.reserve(keys, now, int(batch.rows["at"][-1]))
         self._reserve_entries(keys)
         self._reserve_ring(len(batch), now)
-        entries = self.warm.rows
-        nearly = int(((entries["hot"] < 0) & (entries["count"] >= HOT_CUSTOMERS // 2)).sum())
-        self.hot = grown(self.hot, int(self.hot_count[0]) + nearly + keys // (HOT_CUSTOMERS // 2) + 1)
         pairs = np.empty((HOT_CUSTOMERS * keys, 3), np.int64)  # the most it can give; untouched pages cost nothing
-        total = fold(
-            (batch.rows, batch.keys, batch.offsets),
-            (self.doorkeeper.cells, self.doorkeeper.counts),
-            (self.warm.records, self.warm.index, self.warm.count),
-            (self.hot, self.hot_count),
-            (self.ring, self.span),
-            pairs,
-        )
+        total, start = 0, int(self.span[0])
+        while (done := int(self.span[0]) - start) < len(batch):
+            rest = batch.part(done, len(batch))
+            self.hot = grown(self.hot, int(self.hot_count[0]) + int(rest.offsets[1]))
+            total += fold(
+                (rest.rows, rest.keys, rest.offsets),
+                (self.doorkeeper.cells, self.doorkeeper.counts),
+                (self.warm.records, self.warm.index, self.warm.count),
+                (self.hot, self.hot_count),
+                (self.ring, self.span),
+                pairs[total:],
+            )
         return self._gather(pairs[:total])
 
     def _gather(self, pairs: npt.NDArray[np.int64]) -> SightingBatch:

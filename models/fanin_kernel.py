@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from models.accounts import DAY_MS, HOUR_MS
 from models.compiled import jit
-from models.doorkeeper import ABSENT, OTHER, SAME, TICK_MS, touch
+from models.doorkeeper import ABSENT, OTHER, SAME, TICK_MS, bucket_of, touch
+from models.prefetch import AHEAD, prefetch
 from models.sighting import FIRST_TURN
 from models.table import find, insert
 
@@ -156,7 +157,8 @@ def fold(
 ) -> int:
     """Fold sorted sightings; ``pairs`` receives (ring sequence, time, key) of every use a hot key emits.
 
-    ``ring`` is (records, [head, tail]); tables must have room. Returns the number of pairs.
+    ``ring`` is (records, [head, tail]); tables must have room, but for ``hot``: the fold ends early before a row
+    whose keys might not fit there. Returns the number of pairs; [head] tells how many rows were folded.
     """
     rows, keys, offsets = batch
     cells, cell_counts = doors
@@ -167,11 +169,15 @@ def fold(
     window = WINDOW_MS // TICK_MS
     total = 0
     for at in range(rows.shape[0]):
+        if hot_count[0] + offsets[at + 1] - offsets[at] > hots.shape[0]:
+            break
         row = rows[at]
         sequence = span[0]
         records[sequence & mask] = row
         span[0] = sequence + 1
         for position in range(offsets[at], offsets[at + 1]):
+            if position + AHEAD < keys.shape[0]:
+                prefetch(cells, bucket_of(keys[position + AHEAD], cells))
             key = keys[position]
             known = touch(cells, cell_counts, key, row["customer"], row["at"], window)
             if known in (ABSENT, SAME):

@@ -16,10 +16,14 @@ from models.sighting import SightingBatch
 
 
 class Pending:
-    """Rows by the time they count; given out slice by slice in the canonical order (time, event, key)."""
+    """Rows by the time they count; given out slice by slice in the canonical order (time, event, account).
+
+    Each batch is put in order as it comes, so that a release cuts it in two without moving what stays: minutes of
+    rows wait while seconds of them are due.
+    """
 
     def __init__(self) -> None:
-        self._batches: list[SightingBatch] = []
+        self._batches: list[SightingBatch] = []  # each in canonical order
 
     def __len__(self) -> int:
         return sum(len(batch) for batch in self._batches)
@@ -27,30 +31,35 @@ class Pending:
     def add(self, batch: SightingBatch) -> None:
         """Keep ``batch`` until the watermark has passed its rows."""
         if len(batch):
-            self._batches.append(batch)
+            self._batches.append(_ordered(batch))
 
     def release(self, watermark_ms: int) -> SightingBatch:
         """All rows that count before ``watermark_ms``, in canonical order; they are kept no longer."""
-        if not self._batches:
-            return SightingBatch.empty()
-        held = SightingBatch.concat(self._batches)
-        due = held.rows["at"] < watermark_ms
-        rows = np.flatnonzero(due)
-        if not len(rows):
-            self._batches = [held]
-            return SightingBatch.empty()
-        kept = np.flatnonzero(~due)
-        self._batches = [held.take(kept)] if len(kept) else []
-        return held.take(rows[_canonical(held.rows[rows])])
+        due, kept = [], []
+        for batch in self._batches:
+            end = int(np.searchsorted(batch.rows["at"], watermark_ms))
+            if end:
+                due.append(batch.part(0, end))
+            if end < len(batch):
+                kept.append(batch.part(end, len(batch)))
+        self._batches = kept
+        return _ordered(SightingBatch.concat(due))
 
     def all(self) -> SightingBatch:
         """Everything held, for a snapshot."""
-        held = SightingBatch.concat(self._batches)
-        return held.take(_canonical(held.rows))
+        return _ordered(SightingBatch.concat(self._batches))
 
     def load(self, batch: SightingBatch) -> None:
         """Hold exactly ``batch``."""
-        self._batches = [batch] if len(batch) else []
+        self._batches = []
+        self.add(batch)
+
+
+def _ordered(batch: SightingBatch) -> SightingBatch:
+    """``batch`` in canonical order; itself where it is so already."""
+    at, event = batch.rows["at"], batch.rows["event"]
+    later = (at[1:] > at[:-1]) | ((at[1:] == at[:-1]) & (event[1:] > event[:-1]))
+    return batch if later.all() else batch.take(_canonical(batch.rows))
 
 
 def _canonical(rows: npt.NDArray[np.void]) -> npt.NDArray[np.intp]:

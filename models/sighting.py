@@ -90,6 +90,13 @@ class SightingBatch:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def part(self, first: int, end: int) -> SightingBatch:
+        """The rows from ``first`` to before ``end``, sharing memory with these."""
+        if first == 0 and end == len(self):
+            return self
+        offsets = self.offsets[first : end + 1]
+        return SightingBatch(self.rows[first:end], self.keys[offsets[0] : offsets[-1]], offsets - offsets[0])
+
     def take(self, picked: npt.NDArray[np.integer]) -> SightingBatch:
         """The rows ``picked``, in that order."""
         counts = np.diff(self.offsets)[picked]
