@@ -140,10 +140,11 @@ class Campaigns:
         by_rows = 1 << 62
         if first + needed <= len(due):
             by_rows = (int(at[first + needed - 1]) // SLICE_MS + 1) * SLICE_MS
-        soon = self._evaluated_ms + PERIOD_MS
         # Judged by the first row after the last evaluation, taken or not: else the size of steps would matter.
-        fed = self._since_ms < soon if self._rows_since else bool(waiting and at[first] < soon)
-        moment = min(by_rows, soon if fed else self._evaluated_ms + QUIET_PERIOD_MS)
+        quiet = self._evaluated_ms + QUIET_PERIOD_MS
+        first_row = self._since_ms if self._rows_since else int(at[first]) if waiting else quiet
+        periods = (first_row - self._evaluated_ms) // PERIOD_MS + 1
+        moment = min(by_rows, quiet, self._evaluated_ms + periods * PERIOD_MS)
         return moment, int(np.searchsorted(at, moment, side="left"))
 
     def _any_open(self) -> bool:

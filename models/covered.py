@@ -23,7 +23,7 @@ COVERED = np.dtype(
     [
         ("key", "u8"),  # the event
         *[(name, SIGHTING[name]) for name in _CARRIED + _FLAGS],
-        ("width", "i4"),
+        ("width", "i8"),  # eight bytes, so that there is no padding, which copies would leave undefined
         ("keys", "i4", (KEYS_MAX,)),  # rows of the key table
     ],
     align=True,

@@ -34,7 +34,7 @@ class Features(msgspec.Struct, frozen=True):
     touched: int  # accounts with any covered request
     requests: int  # covered requests of the core
     networks: int  # distinct known networks of the core
-    network_top: float  # share of core accounts on the commonest network
+    network_top: float  # share of core customers on the commonest network
     templates: int
     mean_requests: float  # covered, per core account
     dispersion: float  # variance over mean of covered requests per core account
@@ -50,9 +50,9 @@ class Features(msgspec.Struct, frozen=True):
     young: float  # share of core accounts younger than ten days, of those whose age is known
     young_fleet: float  # the same share in the whole fleet
     reasoning: float  # share of covered requests that ask for the reasoning
-    payment_hubs: int  # payment methods each shared by at least three core accounts
-    payment_part: float  # part of the core on such a hub
-    payment_top: float  # part of the core on the largest
+    payment_hubs: int  # payment methods each shared by at least three core customers
+    payment_part: float  # part of the core's customers on such a hub
+    payment_top: float  # part of them on the largest
     network_hubs: int
     network_part: float
     client_lift: float  # how many times commoner the core's commonest client is there than in the fleet
@@ -91,13 +91,20 @@ def _evenness(covered: npt.NDArray[np.int64]) -> float:
     return float(third * first / (second * second)) if second >= 60 else -1.0
 
 
-def _hubs(values: npt.NDArray[np.uint64]) -> tuple[int, float, float]:
-    """Values shared by several accounts: how many, the part of the accounts on one, the part on the largest."""
-    if not len(values):
+def _hubs(profiles: npt.NDArray[Any], name: str) -> tuple[int, float, float]:
+    """Values shared by several customers: how many, the part of the customers on one, the part on the largest.
+
+    An organisation shares its own card and office with itself: that joins nobody, so customers are counted.
+    """
+    if not len(profiles):
         return 0, 0.0, 0.0
-    _, counts = np.unique(values[values != 0], return_counts=True)
+    customers = len(np.unique(profiles["customer"]))
+    pairs = np.unique(np.stack([profiles[name], profiles["customer"]], axis=1), axis=0)
+    values, counts = np.unique(pairs[pairs[:, 0] != 0, 0], return_counts=True)
     hubs = counts[counts >= HUB_ACCOUNTS_MIN]
-    return len(hubs), float(hubs.sum() / len(values)), float(hubs.max(initial=0) / len(values))
+    inside = np.isin(pairs[:, 0], values[counts >= HUB_ACCOUNTS_MIN])
+    part = len(np.unique(pairs[inside, 1])) / customers
+    return len(hubs), float(part), float(hubs.max(initial=0) / customers)
 
 
 def _client(core: Core, directory: Directory) -> tuple[float, float]:
@@ -155,7 +162,7 @@ def measure(context: Context, candidate: Candidate) -> Features:
     inside = candidate.rows[candidate.core[np.repeat(np.arange(len(candidate.account)), np.diff(candidate.starts))]]
     used = distinct(group, templates.of_row[inside], len(counts))[0]
     every = templates.of_row[candidate.rows]
-    payment, network = _hubs(core.profiles["payment"]), _hubs(core.profiles["network"])
+    payment, network = _hubs(core.profiles, "payment"), _hubs(core.profiles, "network")
     client_lift, client_part = _client(core, directory)
     flags = core.rows["flags"]
     located = core.rows["network"][core.rows["network"] != 0]
