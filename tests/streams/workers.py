@@ -25,6 +25,7 @@ class Fleet:
         self.folder = folder
         self.prefix = f"t{uuid.uuid4().hex[:10]}"
         self.topics = Topics(self.prefix)
+        self.command = [sys.executable, "-m", "tests.streams.toy_worker"]
         self.processes: list[subprocess.Popen[bytes]] = []
         self.log: IO[bytes] = (folder / "workers.log").open("ab")
         self.env = {
@@ -45,7 +46,7 @@ class Fleet:
 
     def start(self, slot: str = "0", **env: str) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.streams.toy_worker"],
+            self.command,
             cwd=ROOT,
             env={**os.environ, "REDIS_URL": "", **self.env, "DISTILWATCH_SLOT": slot, **env},
             stdout=self.log,
