@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streams.simulator.accounts import DAY_MS, EPOCH, HOUR_MS, names
-from streams.simulator.groups import Batch, Events, daily_curve, joined
+from streams.simulator.groups import Batch, Events, Pool, daily_curve, joined
 from streams.simulator.ragged import Ragged, Rows, beside, placed, repeated
 from streams.simulator.templates import Templates, reworded
 from streams.simulator.text import ENGLISH, Asked, Library
@@ -78,20 +78,6 @@ class Knobs:
     churn_per_day: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Pool:
-    """Accounts ``first .. first + size`` of one campaign, each in use from ``since`` to ``until`` (ms)."""
-
-    first: int
-    since: Rows
-    until: Rows
-
-    @property
-    def size(self) -> int:
-        """How many accounts."""
-        return len(self.since)
-
-
 def pools_of(knobs: Knobs, first: int, *, days: float, rng: np.random.Generator) -> list[Pool]:
     """The campaign's pools of accounts and when each account is in use; account ``first`` is the first."""
     start = EPOCH + int(knobs.start_h * HOUR_MS)
@@ -117,7 +103,7 @@ def pools_of(knobs: Knobs, first: int, *, days: float, rng: np.random.Generator)
 
 
 def _replacements(pool: Pool, end: int, rng: np.random.Generator) -> Pool:
-    gone = np.sort(pool.until[pool.until < end])
+    gone = np.sort(pool.ends[pool.ends < end])
     since = gone + rng.integers(HOUR_MS // 2, 6 * HOUR_MS, len(gone))
     return Pool(pool.first + pool.size, since, np.full(len(gone), end))
 
@@ -143,7 +129,7 @@ class Campaign:
         self.templates = templates
         self._account = np.concatenate([np.arange(pool.first, pool.first + pool.size) for pool in pools])
         self._since = np.concatenate([pool.since for pool in pools])
-        self._until = np.concatenate([pool.until for pool in pools])
+        self._until = np.concatenate([pool.ends for pool in pools])
         self._weight = np.exp(rng.normal(0, knobs.load_spread, len(self._account)))
         self._last_used = rng.random(len(self._account))
         self._turn = 0

@@ -41,6 +41,7 @@ class Request:
     scenario: str
     out: str | None = None
     truth: str | None = None
+    members: str | None = None
     corpus: str | None = None
     families: tuple[str, ...] = ()
     scale: float = 1.0
@@ -55,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("scenario", metavar="SCENARIO", help=f"one of: {', '.join(SCENARIOS)}")
     parser.add_argument("--out", metavar="FILE", help="events as JSON lines; .gz and .zst compress; - is stdout")
     parser.add_argument("--truth", metavar="FILE", help="who belongs to which campaign, as JSON")
+    parser.add_argument("--members", metavar="FILE", help="every account's population or campaign, as JSON lines")
     parser.add_argument("--corpus", metavar="DIR", help="draw texts from a corpus folder instead of the grammar")
     parser.add_argument("--families", metavar="A,B", default="", help="template families that campaigns may use")
     parser.add_argument("--scale", type=float, default=1.0, metavar="X", help="multiplies all accounts (default 1)")
@@ -108,6 +110,9 @@ def run(request: Request) -> int:
         return 1
     if request.truth is not None:
         _written(request.truth, simulation.truth().encode())
+    if request.members is not None:
+        lines = ({"account_id": name, "population": population} for name, population in simulation.members())
+        _written(request.members, msgspec.json.Encoder().encode_lines(lines))
     report.close()
     return 0
 

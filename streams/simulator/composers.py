@@ -43,30 +43,26 @@ class People:
 
 
 class Framed:
-    """Accounts that put their texts into shared templates: each uses ``own`` of them, for ``share`` of its events."""
+    """Accounts that put their texts into shared templates, for ``share`` of their events.
+
+    ``own`` holds the template numbers each account uses, shape ``(accounts, templates each)``.
+    """
 
     tools = False
 
     def __init__(
-        self, library: Library, templates: Templates, size: int, rng: np.random.Generator, *,
-        own: int = 1, share: float = 1.0, first_turns: bool = False, firms: int = 0,
-    ) -> None:  # fmt: skip
+        self, library: Library, templates: Templates, own: Rows, rng: np.random.Generator, *, share: float = 1.0
+    ) -> None:
         self._library = library
         self._templates = templates
-        self._own = rng.integers(len(templates), size=(size, own))
-        if firms:  # templates lie firm after firm, ``own`` each
-            firm = np.arange(size) * firms // size
-            self._own = firm[:, None] * own + np.arange(own)
+        self._own = own
         self._share = share
-        self._first_turns = first_turns
-        self._people = People(library, size, rng)
+        self._people = People(library, len(own), rng)
 
     def compose(self, rng: np.random.Generator, events: Events, members: Rows) -> tuple[Ragged, Rows]:
         """Framed prompts, the rest organic."""
         n = len(members)
         framed = rng.random(n) < self._share
-        if self._first_turns:
-            framed &= events.turn == 1
         rows, rest = np.flatnonzero(framed), np.flatnonzero(~framed)
         which = self._own[members[rows], rng.integers(self._own.shape[1], size=len(rows))]
         texts = self._templates.fill(rng, which, self._library.asks)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from streams.simulator.accounts import EPOCH, HOUR_MS, Accounts, enrol
-from streams.simulator.groups import Group
+from streams.simulator.groups import Group, Pool
 from streams.simulator.populations import POPULATIONS, Population
 from streams.simulator.text import Library
 
@@ -63,4 +63,4 @@ def _group(
         habits = replace(habits, window_h=(start, start + population.window_hours))
     cohort = enrol(rng, size, population.profile, start=EPOCH + int(start * HOUR_MS), days=days)
     composer = population.make(library, size, rng)
-    return Group(population.name, first, cohort.created, habits=habits, composer=composer, rng=rng), cohort
+    return Group(population.name, Pool(first, cohort.created), habits=habits, composer=composer, rng=rng), cohort

@@ -164,11 +164,11 @@ class Grammar:
         self._enter("i", [f"{verb}_{noun}" if index % 3 else noun for index, (verb, noun) in enumerate(pairs)])
 
     def _enter_spaced(self, rng: np.random.Generator) -> tuple[int, int]:
-        """Single words with a space after them, for edits that swap or add words: (first, how many)."""
+        """Single words with spaces around them, for edits that swap or add words: (first, how many)."""
         nouns = {word.split()[-1] for text in vocabulary.TOPICS.values() for word in vocabulary.listed(text)}
         words = sorted(nouns | set(vocabulary.VERBS) | set(vocabulary.ADJECTIVES) | set(vocabulary.QUALIFIERS))
         words += [name.lower() for name in invented_names(rng, 1000)]
-        return self.fragments.add_range([f"{word} " for word in rng.permutation(words)])
+        return self.fragments.add_range([f" {word} " for word in rng.permutation(words)])
 
     def _language(self, language: languages.Language, rng: np.random.Generator) -> PatternSet:
         def split(text: str) -> list[str]:

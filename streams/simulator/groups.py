@@ -72,6 +72,25 @@ class Habits:
     retry_share: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Accounts ``first .. first + size``, each in use from ``since`` to ``until`` (ms, exclusive; None = no end)."""
+
+    first: int
+    since: Rows
+    until: Rows | None = None
+
+    @property
+    def size(self) -> int:
+        """How many accounts."""
+        return len(self.since)
+
+    @property
+    def ends(self) -> Rows:
+        """``until`` with no end as the largest time there is, int64 of shape ``(size,)``."""
+        return np.full(self.size, np.iinfo(np.int64).max) if self.until is None else self.until
+
+
 @dataclass(slots=True)
 class Batch:
     """Events with their texts: ``system`` numbers system texts (0 = none), ``model`` is -1 for the account's own."""
@@ -99,20 +118,17 @@ class Composer(Protocol):
 
 
 class Group:
-    """A population: ``size`` accounts from index ``first`` with common habits and one composer."""
+    """A population: a pool of accounts with common habits and one composer; none is active before its ``since``."""
 
-    def __init__(
-        self, name: str, first: int, created: Rows, *, habits: Habits, composer: Composer, rng: np.random.Generator,
-        until: Rows | None = None,
-    ) -> None:  # fmt: skip
+    def __init__(self, name: str, pool: Pool, *, habits: Habits, composer: Composer, rng: np.random.Generator) -> None:
         self.name = name
-        self.first = first
-        self.size = len(created)
+        self.pool = pool
+        self.first = pool.first
+        self.size = pool.size
         self.habits = habits
         self.composer = composer
         self._rng = rng
-        self._created = created
-        self._until = np.full(self.size, np.iinfo(np.int64).max) if until is None else until
+        self._until = pool.ends
         self._rates = habits.events_per_day * np.exp(rng.normal(0.0, habits.spread, self.size)) / habits.turns
         self._phase_h = rng.normal(0.0, 4.0, self.size)
         self._topics: Rows = rng.integers(2**31, size=(self.size, 3))
@@ -159,7 +175,7 @@ class Group:
         if habits.on_the_hour:
             starts = starts - starts % HOUR_MS + self._rng.integers(0, 4000, len(sessions))
             starts = np.maximum(starts, start)
-        known = (starts >= self._created[sessions]) & (starts < self._until[sessions])
+        known = (starts >= self.pool.since[sessions]) & (starts < self._until[sessions])
         return sessions[known], starts[known]
 
     def _retried(self, batch: Batch, end: int) -> Batch:

@@ -43,10 +43,10 @@ class Population:
         return mean * (min(1.0, self.window_hours / 48) if self.window_hours else 1.0)
 
 
-def _framed(kind: str, count: int, *, own: int = 1, share: float = 1.0, first_turns: bool = False) -> Make:
+def _framed(kind: str, count: int, *, own: int = 1, share: float = 1.0) -> Make:
     def make(library: Library, size: int, rng: np.random.Generator) -> Composer:
         templates = library.shared(rng, kind, count)
-        return Framed(library, templates, size, rng, own=own, share=share, first_turns=first_turns)
+        return Framed(library, templates, rng.integers(count, size=(size, own)), rng, share=share)
 
     return make
 
@@ -55,9 +55,10 @@ def _firms(kind: str, count: int) -> Make:
     """Firms of a few accounts each, whose templates are much alike but not the same."""
 
     def make(library: Library, size: int, rng: np.random.Generator) -> Composer:
-        firms = max(1, size // FIRM_ACCOUNTS)
+        firms = math.ceil(size / FIRM_ACCOUNTS)
         templates = library.shared(rng, kind, count).variants(rng, firms, library.grammar.words, share=0.1)
-        return Framed(library, templates, size, rng, own=count, firms=firms)
+        firm = np.arange(size) // FIRM_ACCOUNTS
+        return Framed(library, templates, firm[:, None] * count + np.arange(count), rng)
 
     return make
 

@@ -12,23 +12,23 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
 from models.errors import ConfigError
 from streams.simulator import fleet
 from streams.simulator.accounts import DAY_MS, EPOCH, HOUR_MS, Accounts, Profile, combined, enrol, names
-from streams.simulator.campaign import VARIANT_SHARE, Campaign, Knobs, Pool, pools_of
+from streams.simulator.campaign import VARIANT_SHARE, Campaign, Knobs, pools_of
 from streams.simulator.composers import Framed, People, Viral
 from streams.simulator.decoys import Decoys
-from streams.simulator.groups import Batch, Group, Habits, joined
-from streams.simulator.ragged import Rows, stacked
+from streams.simulator.groups import Batch, Group, Habits, Pool, joined
+from streams.simulator.populations import POPULATIONS
+from streams.simulator.ragged import stacked
 from streams.simulator.scenarios import Scenario, scenario_of
 from streams.simulator.slices import Slice, Tables
 from streams.simulator.templates import Templates
 from streams.simulator.text import Library
 from streams.simulator.truth import Tally, Truth
 
-SLICE_EVENTS = 100_000
+SLICE_EVENTS = 160_000
 _SLICE_LENGTHS_MS = (HOUR_MS, HOUR_MS // 2, HOUR_MS // 4, HOUR_MS // 12, HOUR_MS // 60)
 _COPIED_HABITS = Habits(events_per_day=6, spread=1.2, turns=2, follow_up=0.0)
 Stream = Group | Campaign | Decoys
@@ -36,12 +36,17 @@ Stream = Group | Campaign | Decoys
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a run is made of; ``families`` limits what campaigns may draw on."""
+    """What a run is made of.
+
+    ``families`` limits what campaigns may draw on, ``without`` leaves honest populations out; both hold kinds back from
+    the runs that rules are fitted on.
+    """
 
     seed: int = 1
     scale: float = 1.0
     days: float | None = None
     families: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
 
 
 class Simulation:
@@ -101,6 +106,12 @@ class Simulation:
             return f"{self.days:g} days instead of {self.scenario.days:g} below scale 1; --days overrides"
         return ""
 
+    def members(self) -> Iterator[tuple[str, str]]:
+        """Each account's id and its population or campaign, in no telling order."""
+        order = np.argsort(self.accounts.name)
+        for name, label in zip(self.accounts.name[order].tolist(), self.labels[order].tolist(), strict=True):
+            yield f"{name:016x}", self.population[label]
+
     def populations(self) -> dict[str, int]:
         """Accounts by population or campaign name."""
         counts: dict[str, int] = {}
@@ -137,7 +148,13 @@ class Simulation:
         return Slice(start, end, merged, names(rng, n), rng.random(n), self._tables)
 
     def _add_fleet(self) -> None:
-        honest = fleet.build(self.library, self.scenario.fleet_accounts, seed=self.options.seed, days=self.days)
+        unknown = sorted(set(self.options.without) - {population.name for population in POPULATIONS})
+        if unknown:
+            raise ConfigError(f"no population {', '.join(unknown)} to leave out")
+        kinds = tuple(population for population in POPULATIONS if population.name not in self.options.without)
+        honest = fleet.build(
+            self.library, self.scenario.fleet_accounts, seed=self.options.seed, days=self.days, populations=kinds
+        )
         for group, cohort in zip(honest.groups, honest.cohorts, strict=True):
             self._enter(group.name, cohort)
             self._streams.append(group)
@@ -199,7 +216,7 @@ class Simulation:
     def _cover(self, name: str, knobs: Knobs, pool: Pool, rng: np.random.Generator) -> Group:
         habits = Habits(events_per_day=knobs.requests_per_day * knobs.cover, spread=0.3, turns=3, daily=0.5)
         composer = People(self.library, pool.size, rng)
-        return Group(name, pool.first, pool.since, habits=habits, composer=composer, rng=rng, until=pool.until)
+        return Group(name, pool, habits=habits, composer=composer, rng=rng)
 
     def _add_decoys(self, campaign: Campaign) -> None:
         scenario, rng = self.scenario, self._generator("decoys")
@@ -207,19 +224,15 @@ class Simulation:
             cohort = enrol(rng, scenario.decoys, Profile(), days=self.days)
             first = self._enter("decoy", cohort)
             composer = People(self.library, scenario.decoys, rng)
-            self._streams.append(Group("decoy", first, cohort.created, habits=Habits(), composer=composer, rng=rng))
+            self._streams.append(
+                Group("decoy", Pool(first, cohort.created), habits=Habits(), composer=composer, rng=rng)
+            )
             self._streams.append(Decoys(campaign, first, scenario.decoys, days=self.days, rng=rng))
         if scenario.copied:
             cohort = enrol(rng, scenario.copied, replace(Profile(), signup_share=0.0), days=self.days)
             first = self._enter("copied", cohort)
-            composed = Framed(
-                self.library, campaign.templates.take(np.zeros(1, np.int64)), scenario.copied, rng, share=0.9
-            )
+            first_template = campaign.templates.take(np.zeros(1, np.int64))
+            composed = Framed(self.library, first_template, np.zeros((scenario.copied, 1), np.int64), rng, share=0.9)
             self._streams.append(
-                Group("copied", first, cohort.created, habits=_COPIED_HABITS, composer=composed, rng=rng)
+                Group("copied", Pool(first, cohort.created), habits=_COPIED_HABITS, composer=composed, rng=rng)
             )
-
-
-def account_names(accounts: Accounts, indices: npt.NDArray[np.integer] | Rows) -> list[str]:
-    """Account ids as they stand in events."""
-    return [f"{value:016x}" for value in accounts.name[indices].tolist()]

@@ -84,11 +84,12 @@ class Tally:
 
     def count(self, streams: Sequence[Stream], batches: Sequence[Batch]) -> None:
         """Add one slice, stream by stream."""
+        accounts = np.concatenate([batch.events.account for batch in batches])
+        np.add.at(self.events, accounts, 1)
         for stream, batch in zip(streams, batches, strict=True):
             events = batch.events
-            self.events += np.bincount(events.account, minlength=len(self.events))
             if isinstance(stream, Campaign) and len(events):
-                self.harvest += np.bincount(events.account, minlength=len(self.events))
+                np.add.at(self.harvest, events.account, 1)
                 first, last = int(events.ts.min()), int(events.ts.max()) + 1
                 known = self.spans.get(stream.name, (first, last))
                 self.spans[stream.name] = (min(first, known[0]), max(last, known[1]))

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from models.decode import Decoder, Origin
+from models.errors import ConfigError
 from models.hashing import KeyedHash
 from models.sketch import Sketcher, SketchParameters
 from models.strings import Strings
@@ -172,6 +173,13 @@ class TestFleet:
         run = Simulation("calm", Options(scale=0.05, days=0.2))
         assert run.truth().campaigns == []
         assert set(run.truth().populations) == {population.name for population in POPULATIONS}
+
+    def test_populations_can_be_held_out(self) -> None:
+        options = Options(scale=0.05, days=0.1, without=("framework", "cron"))
+        left = set(Simulation("calm", options).truth().populations)
+        assert left == {population.name for population in POPULATIONS} - {"framework", "cron"}
+        with pytest.raises(ConfigError, match="no population nobody"):
+            Simulation("calm", Options(without=("nobody",)))
 
     def test_scale_multiplies_campaign_and_fleet(self) -> None:
         small, large = (Simulation("letter", Options(scale=scale)) for scale in (0.01, 0.04))

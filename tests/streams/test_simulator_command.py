@@ -100,9 +100,20 @@ class TestCommand:
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         names = [tmp_path / name for name in ("e.jsonl", "e.jsonl.gz", "e.jsonl.zst")]
-        truth = tmp_path / "t.json"
+        truth, members = tmp_path / "t.json", tmp_path / "m.jsonl"
         for name in names:
-            options = ("--scale", "0.02", "--days", "0.6", "--seed", "4", "--truth", str(truth))
+            options = (
+                "--scale",
+                "0.02",
+                "--days",
+                "0.6",
+                "--seed",
+                "4",
+                "--truth",
+                str(truth),
+                "--members",
+                str(members),
+            )
             assert command.run(self.request("two", "--out", str(name), *options)) == 0
         plain = names[0].read_bytes()
         assert gzip.decompress(names[1].read_bytes()) == plain
@@ -110,6 +121,9 @@ class TestCommand:
             assert reader.read() == plain
         events = plain.count(b"\n")
         assert json.loads(truth.read_bytes())["events"] == events
+        told = {line["account_id"]: line["population"] for line in map(json.loads, members.read_bytes().splitlines())}
+        assert {json.loads(line)["account_id"] for line in plain.splitlines()} <= set(told)
+        assert all(told[name] == "campaign_1" for name in json.loads(truth.read_bytes())["campaigns"][0]["accounts"])
         captured = capsys.readouterr()
         assert captured.out == ""
         assert f"{events:,} events" in captured.err
