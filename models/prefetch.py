@@ -46,4 +46,4 @@ if COMPILED:
     from numba import config
     from numba.extending import intrinsic
 
-    prefetch = _nothing if config.DISABLE_JIT else intrinsic(_prefetch)
+    prefetch = _nothing if getattr(config, "DISABLE_JIT", False) else intrinsic(_prefetch)

@@ -29,14 +29,11 @@ class Strings:
     def of(cls, texts: Sequence[str]) -> Strings:
         """Build the column from Python strings (a lone surrogate raises UnicodeEncodeError)."""
         joined = "".join(texts)
-        data = joined.encode()
-        offsets = np.zeros(len(texts) + 1, np.int64)
-        if len(data) == len(joined):  # ASCII throughout: characters are bytes
-            lengths = np.fromiter(map(len, texts), np.int64, len(texts))
-        else:
-            lengths = np.fromiter((len(text.encode()) for text in texts), np.int64, len(texts))
-        np.cumsum(lengths, out=offsets[1:])
-        return cls(np.frombuffer(data, np.uint8), offsets)
+        if not joined.isascii():
+            return cls.of_bytes([text.encode() for text in texts])
+        offsets = np.zeros(len(texts) + 1, np.int64)  # characters are bytes
+        np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)), out=offsets[1:])
+        return cls(np.frombuffer(joined.encode(), np.uint8), offsets)
 
     @classmethod
     def of_bytes(cls, texts: Iterable[bytes]) -> Strings:
