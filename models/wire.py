@@ -82,7 +82,8 @@ def unpack(data: bytes, kind: str, version: int) -> tuple[dict[str, Any], dict[s
         size = count * np.dtype(dtype).itemsize
         if at + size > len(body):
             raise WireError(f"{kind} message is short: array {name} ends past its end")
-        arrays[name] = np.frombuffer(body, dtype, count, at).reshape(shape)
+        # Copied, so that it is aligned and can be written like any other: compiled code would be compiled once more.
+        arrays[name] = np.frombuffer(body, dtype, count, at).reshape(shape).copy()
         at += size
     if at != len(body):
         raise WireError(f"{kind} message has {len(body) - at} bytes behind its last array")
