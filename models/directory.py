@@ -1,7 +1,7 @@
 """The directory: who the accounts are, and how common each of their attributes is in the whole fleet.
 
 What lives here: profiles by account hash, account ids for output, and counts per attribute value. What does not: any
-statistic of requests. About 100 bytes an account.
+statistic of requests. From 150 bytes an account to 400 just after its tables doubled; accounts are never dropped.
 """
 
 from __future__ import annotations

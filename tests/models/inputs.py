@@ -97,8 +97,8 @@ def sightings(uses: Sequence[Use], **columns: Any) -> SightingBatch:
 
 
 def customer(number: int) -> int:
-    """A customer hash whose 16 bits that the doorkeeper keeps are ``number``."""
-    return (number << 20) | number
+    """A customer hash whose 16 bits that the doorkeeper keeps, and 6 that Fan-in counts by, are of ``number``."""
+    return (number << 20) | ((number & 63) << 7)
 
 
 def key(number: int) -> int:

@@ -363,3 +363,23 @@ def test_a_snapshot_with_a_missing_part_is_refused(subject):
         rest = {other: value for other, value in meta.items() if other != name}
         with pytest.raises(WireError):
             subject.fresh().restore(pack(subject.name, 1, rest, arrays))
+
+
+@pytest.mark.parametrize("parts", [2, 4, 16])
+def test_the_number_of_fanin_partitions_changes_no_alert(parts):
+    events, _ = fleet()
+    hubs, seen = _hubs()
+    partitions = [FanIn() for _ in range(parts)]
+    said = []
+    for count in (1, parts):
+        campaigns = _campaigns()
+        campaigns.learn(seen.profiles, seen.profile_ids)
+        batches = [hubs] if count == 1 else []
+        for fanin, share in zip(partitions if count > 1 else [], _sighted()[0].partition(parts), strict=False):
+            fanin.process(share)
+            batches.append(fanin.advance(int(events.ts.max()) + DAY_MS))
+        for batch in batches:
+            campaigns.process(batch)
+        said.append(_decided(campaigns.advance(int(events.ts.max()) + SLICE_MS)))
+    assert len(said[0]) > 40
+    assert same(said[1], said[0])
