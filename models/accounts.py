@@ -186,7 +186,7 @@ def _trips(account: Any, limits: npt.NDArray[np.int64]) -> int:
         crossed |= MANY_NETWORKS
     fresh = crossed & ~np.int64(account["tripped"])
     account["tripped"] |= np.uint32(crossed)
-    return fresh
+    return int(fresh)
 
 
 @jit

@@ -65,9 +65,8 @@ def _judge_jumps(
             state[0] = max(state[0], ts[row])
             state[1] += 1
             if held_count > 0 and state[1] >= REFUTE_ROWS:
-                for index in range(held_count):
-                    rejected[rejected_count] = held[index]
-                    rejected_count += 1
+                rejected[rejected_count : rejected_count + held_count] = held[:held_count]
+                rejected_count += held_count
                 held_count = 0
             continue
         state[1] = 0

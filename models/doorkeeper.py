@@ -98,28 +98,31 @@ def touch(
 
 
 @jit
+def _settle(cells: Cells, identity: np.uint64, value: np.uint64) -> bool:
+    """Put the key, customer and time of ``value`` into the first free cell of its chain; False where there is none."""
+    mask = np.uint64(cells.shape[0] - 1)
+    owner = (value >> np.uint64(16)) & np.uint64(0xFFFF)
+    for step in range(CHAIN):
+        place = np.int64((identity + np.uint64(step)) & mask)
+        for cell in range(CELLS):
+            if cells[place, cell] == np.uint64(0):
+                tick = int(np.int64(value & np.uint64(TICKS)))
+                cells[place, cell] = _cell(identity >> np.uint64(16), owner, step, tick)
+                return True
+    return False
+
+
+@jit
 def _rehash(old: Cells, new: Cells, counts: npt.NDArray[np.int64], tick: int, window: int) -> None:
     """Move the live cells of ``old`` into the empty ``new``."""
-    mask = np.uint64(new.shape[0] - 1)
     for place in range(old.shape[0]):
         for cell in range(CELLS):
             value = old[place, cell]
             if value == np.uint64(0) or _age(tick, value) > window:
                 continue
-            tag = value >> np.uint64(32)
             step = np.int64((value >> np.uint64(14)) & np.uint64(3))
-            identity = (tag << np.uint64(16)) | np.uint64((place - step) & 0xFFFF)
-            placed = False
-            for spill in range(CHAIN):
-                target = np.int64((identity + np.uint64(spill)) & mask)
-                for free in range(CELLS):
-                    if not placed and new[target, free] == np.uint64(0):
-                        owner = (value >> np.uint64(16)) & np.uint64(0xFFFF)
-                        new[target, free] = _cell(tag, owner, spill, int(np.int64(value & np.uint64(TICKS))))
-                        counts[0] += 1
-                        placed = True
-            if not placed:
-                counts[1] += 1
+            identity = ((value >> np.uint64(32)) << np.uint64(16)) | np.uint64((place - step) & 0xFFFF)
+            counts[0 if _settle(new, identity, value) else 1] += 1
 
 
 class Doorkeeper:

@@ -102,7 +102,8 @@ class Observe:
         seen = SightingBatch(rows, sketches.keys, sketches.key_offsets)
         retries = (marks & RETRY) != 0
         seen = seen.take(np.flatnonzero(~retries)) if retries.any() else seen
-        return Observed(seen, _profiles(events, new), events.account_id.take(new), accepted=len(events), decisions=decisions)
+        profiles, names = _profiles(events, new), events.account_id.take(new)
+        return Observed(seen, profiles, names, accepted=len(events), decisions=decisions)
 
     def _sweep(self) -> None:
         """Forget accounts idle for a week, a few times a day of event time."""

@@ -79,10 +79,16 @@ gaps = st.sampled_from(
     [0, 1_000, BURST_MS - 1, BURST_MS, HOUR_MS, 5 * HOUR_MS, DAY_MS - 1, DAY_MS, 3 * DAY_MS, IDLE_MS]
 )
 walks = st.lists(
-    st.tuples(st.integers(1, 2), gaps | st.integers(0, 2 * DAY_MS), st.integers(0, LAG_MS), st.integers(0, 3), st.integers(1, 2)),
+    st.tuples(
+        st.integers(1, 2),
+        gaps | st.integers(0, 2 * DAY_MS),
+        st.integers(0, LAG_MS),
+        st.integers(0, 3),
+        st.integers(1, 2),
+    ),
     min_size=1,
     max_size=40,
-)  # fmt: skip
+)
 
 
 @given(walks, st.integers(1, 40))
