@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from models.communities import split
 from models.compiled import jit
 from models.templates import Templates, distinct
 
@@ -152,7 +153,7 @@ class Candidate:
     starts: Ints
     account: npt.NDArray[np.uint64]  # every account that touched it, ascending
     covered: Ints  # of each, under these templates
-    prompts: Ints  # distinct among them
+    willing: npt.NDArray[np.bool_]  # repeats: several distinct prompts, and several templates where the core has them
     share: Floats
     last: Ints
     committed: npt.NDArray[np.bool_]
@@ -160,6 +161,8 @@ class Candidate:
 
 
 OWN_PART = 0.4  # of a template's requests that must come from the core
+VARIED = 0.6
+"""Where this part of the core works through several templates, one who uses a single one of them is a stranger."""
 CORE_SHARE = 0.5
 """Core accounts give at least this part of the share that the cluster's 90th percentile gives."""
 
@@ -176,14 +179,25 @@ def find_candidates(rows: npt.NDArray[Any], templates: Templates, active: int) -
     bounds = np.searchsorted(of_covered[order], np.arange(len(templates.requests) + 1))
     for number in np.unique(cluster[cluster >= 0]):
         picked = everyone.rows[order[bounds[number] : bounds[number + 1]]]
-        candidate = _candidate(rows, templates, picked)
-        own = _own_rows(templates, candidate)
-        if not own.all() and own.any():
-            candidate = _candidate(rows, templates, picked[own])
-        if candidate.committed.any():
-            found.append(candidate)
+        for part in _parts(rows, templates, picked):
+            candidate = _candidate(rows, templates, part)
+            own = _own_rows(templates, candidate)
+            if not own.all() and own.any():
+                candidate = _candidate(rows, templates, part[own])
+            if candidate.committed.any():
+                found.append(candidate)
     found.sort(key=lambda candidate: (-int(candidate.committed.sum()), int(rows["key"][candidate.rows].min())))
     return found
+
+
+def _parts(rows: npt.NDArray[Any], templates: Templates, picked: Ints) -> list[Ints]:
+    """The rows of a connected cluster by the community of their account."""
+    account = rows["account"][picked]
+    number = np.zeros(len(picked), np.int64)
+    number[1:] = np.cumsum(account[1:] != account[:-1])
+    first = np.flatnonzero(np.append(True, account[1:] != account[:-1]))
+    community = split(number, templates.of_row[picked], account[first])[number]
+    return [picked[community == each] for each in np.unique(community)]
 
 
 def _own_rows(templates: Templates, candidate: Candidate) -> npt.NDArray[np.bool_]:
@@ -207,8 +221,19 @@ def _candidate(rows: npt.NDArray[Any], templates: Templates, picked: Ints) -> Ca
     prompts = distinct(group, rows["prompt"][picked], len(covered))[0]
     last = picked[starts[1:] - 1]
     share = np.minimum(covered / np.maximum(rows["requests_24h"][last], 1), 1.0)
-    committed = (prompts >= PROMPTS_MIN) & (share >= SHARE_MIN)
-    bar = CORE_SHARE * float(np.quantile(share[committed], 0.9)) if committed.any() else 1.0
-    core = committed & (share >= bar)
+    variety = distinct(group, templates.of_row[picked], len(covered))[0]
+    willing = prompts >= PROMPTS_MIN
+    core = _core(willing & (share >= SHARE_MIN), share)
+    if core.any() and (variety[core] >= 2).mean() >= VARIED:
+        willing &= variety >= 2
+    committed = willing & (share >= SHARE_MIN)
+    core = _core(committed, share)
     used = np.unique(templates.of_row[picked])
-    return Candidate(used, picked, starts, account[starts[:-1]], covered, prompts, share, last, committed, core)
+    return Candidate(used, picked, starts, account[starts[:-1]], covered, willing, share, last, committed, core)
+
+
+def _core(committed: npt.NDArray[np.bool_], share: Floats) -> npt.NDArray[np.bool_]:
+    """The committed accounts that give the cluster a large part of their traffic."""
+    bar = CORE_SHARE * float(np.quantile(share[committed], 0.9)) if committed.any() else 1.0
+    core: npt.NDArray[np.bool_] = committed & (share >= bar)
+    return core

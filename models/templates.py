@@ -1,9 +1,12 @@
 """Templates: groups of hot keys that occur together, and the requests that carry them.
 
 What lives here: linking keys, assigning requests, and the facts of each template that the gate reads. What does not:
-who uses several templates (``clusters``). Two keys are linked where the requests with both are many against the
-geometric mean of their own counts; a link by the smaller count chains unrelated campaigns together within two days, one
-by the larger loses paraphrased uses.
+who uses several templates (``clusters``).
+
+Keys are linked twice. *Tight*: the requests with both are most of those with either, so two texts that share a passage
+stay two. *Loose*: they are many against the geometric mean of the two counts, which still holds under paraphrase, where
+a passage survives in a third of the uses. A request belongs to the tight group that holds most of its keys, and only
+where none holds two, to a loose one. (A link by the smaller count chains unrelated campaigns together within two days.)
 """
 
 from __future__ import annotations
@@ -18,7 +21,8 @@ from models.compiled import jit
 from models.covered import KEYS_MAX
 from models.sighting import FIRST_TURN
 
-LINK = 0.4
+LOOSE = 0.4
+TIGHT = 0.6
 SAMPLED_ROWS = 512.0
 """A key needs no more rows than this to tell which keys go with it."""
 CUSTOMERS_MIN = 8
@@ -51,8 +55,10 @@ def _weight(row: Any, counts: npt.NDArray[np.int64]) -> float:
 
 
 @jit
-def link_keys(rows: Any, counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
-    """The component of every key, by the lowest key number in it."""
+def _count_pairs(
+    rows: Any, counts: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Requests per pair of keys, as open-addressed (low << 32 | high, count); -1 marks an empty slot."""
     sampled = 0
     for at in range(rows.shape[0]):
         if rows[at]["width"] > 1 and _weight(rows[at], counts) > 0.0:
@@ -78,35 +84,52 @@ def link_keys(rows: Any, counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]
                     slot = (slot + 1) & mask
                 pair_keys[slot] = pair
                 pair_counts[slot] += weight
-    parent = np.arange(counts.shape[0]).astype(np.int32)
-    for slot in range(size):
+    return pair_keys, pair_counts
+
+
+@jit
+def link_keys(rows: Any, counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
+    """The tight and the loose component of every key, shape (2, keys), each by the lowest key number in it."""
+    pair_keys, pair_counts = _count_pairs(rows, counts)
+    parent = np.empty((2, counts.shape[0]), np.int32)
+    for key in range(counts.shape[0]):
+        parent[:, key] = key
+    for slot in range(pair_keys.shape[0]):
         if pair_keys[slot] == -1:
             continue
         low = pair_keys[slot] >> 32
         high = pair_keys[slot] & 0xFFFFFFFF
-        if pair_counts[slot] >= LINK * np.sqrt(np.float64(counts[low]) * np.float64(counts[high])):
-            one, other = _root(parent, low), _root(parent, high)
-            parent[max(one, other)] = min(one, other)
-    for key in range(parent.shape[0]):
-        parent[key] = _root(parent, key)
+        one, other = np.float64(counts[low]), np.float64(counts[high])
+        for kind in range(2):
+            needed = TIGHT * max(one, other) if kind == 0 else LOOSE * np.sqrt(one * other)
+            if pair_counts[slot] >= needed:
+                left, right = _root(parent[kind], low), _root(parent[kind], high)
+                parent[kind, max(left, right)] = min(left, right)
+    for kind in range(2):
+        for key in range(counts.shape[0]):
+            parent[kind, key] = _root(parent[kind], key)
     return parent
 
 
 @jit
-def assign(rows: Any, component: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
-    """The template of every request: the component that holds most of its keys, at least two; else -1."""
+def assign(rows: Any, components: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+    """The component that holds most of each request's keys, at least two: tight, else loose (+ keys), else -1."""
     template = np.full(rows.shape[0], -1, np.int32)
+    keys = components.shape[1]
     for at in range(rows.shape[0]):
         row = rows[at]
-        most = 1
-        for first in range(row["width"]):
-            here = component[row["keys"][first]]
-            same = 0
-            for other in range(row["width"]):
-                same += component[row["keys"][other]] == here
-            if same > most:
-                most = same
-                template[at] = here
+        for kind in range(2):
+            most = 1
+            for first in range(row["width"]):
+                here = components[kind, row["keys"][first]]
+                same = 0
+                for other in range(row["width"]):
+                    same += components[kind, row["keys"][other]] == here
+                if same > most:
+                    most = same
+                    template[at] = here + kind * keys
+            if template[at] >= 0:
+                break
     return template
 
 
@@ -204,7 +227,7 @@ def find_templates(rows: npt.NDArray[Any], keys: int) -> Templates:
     """Group ``rows`` (COVERED records, whose keys are numbered below ``keys``) by template and gate each."""
     held = np.arange(KEYS_MAX) < rows["width"][:, None]
     counts = np.bincount(rows["keys"][held], minlength=keys)
-    of_row, count = _renumber(assign(rows, link_keys(rows, counts)), keys)
+    of_row, count = _renumber(assign(rows, link_keys(rows, counts)), 2 * keys)
     facts, collided = _facts(rows, of_row, count)
     requests, customers, networks, located, first = facts
     first_turns, collisions = first / np.maximum(requests, 1), collided / np.maximum(requests, 1)

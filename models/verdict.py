@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.alert import Action, Evidence, Severity
-from models.clusters import PROMPTS_MIN, Candidate
+from models.clusters import Candidate
 from models.features import Features
 
 CORE_CUSTOMERS_MIN = 12
@@ -77,7 +77,7 @@ def named(candidate: Candidate) -> npt.NDArray[np.bool_]:
     core_count = float(np.median(covered[candidate.core]))
     enough_share = share >= max(NAMED_SHARE_MIN, NAMED_SHARE * core_share)
     enough_count = covered >= max(NAMED_COUNT_MIN, NAMED_COUNT * core_count)
-    chosen: npt.NDArray[np.bool_] = (candidate.prompts >= PROMPTS_MIN) & enough_share & enough_count
+    chosen: npt.NDArray[np.bool_] = candidate.willing & enough_share & enough_count
     return chosen
 
 

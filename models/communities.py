@@ -1,0 +1,170 @@
+"""Communities: which accounts of one connected cluster really work through the same list of templates.
+
+What lives here: splitting accounts that meet in a template or two and otherwise have nothing in common, such as two
+operators with the same public items, or a campaign and the honest users of a library whose prompt it copied. What does
+not: connecting templates (``clusters``).
+
+Templates are grouped by modularity (Newman and Girvan 2004; local moving as in Blondel et al. 2008, one level) on the
+graph in which each account spreads its requests over the pairs of templates it uses. Modularity finds groups in pure
+chance too, so groups are formed on one half of the accounts and tested on the other: where accounts of that half go
+from one group to the other about as readily as they stay, the two are one. A split must be proven; doubt keeps accounts
+together. Every account then joins the group that has most of its requests.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from models.compiled import jit
+
+TEMPLATES_MAX = 1_024  # the most used are enough to tell accounts apart
+PASSES_MAX = 20
+MIXED = 0.5
+"""Groups are one from this ratio on: pairs of requests across them over the geometric mean of those within."""
+PROOF = 8.0  # requests within each group, of the tested half, that a split needs
+HALF = np.uint64(17)  # the bit of an account's hash that says which half it is in
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+
+@jit
+def _affinity(account: Ints, template: Ints, weight: Floats, count: int) -> Floats:
+    """Symmetric (count, count): each account's requests spread over its pairs of requests, by their templates."""
+    matrix = np.zeros((count, count), np.float64)
+    first = 0
+    while first < account.shape[0]:
+        end = first
+        total = 0.0
+        while end < account.shape[0] and account[end] == account[first]:
+            total += weight[end]
+            end += 1
+        if total > 1.0:
+            for one in range(first, end):
+                matrix[template[one], template[one]] += weight[one] * (weight[one] - 1.0) / (total - 1.0)
+                for other in range(first, end):
+                    if other != one:
+                        matrix[template[one], template[other]] += weight[one] * weight[other] / (total - 1.0)
+        first = end
+    return matrix
+
+
+@jit
+def _move(matrix: Floats) -> Ints:
+    """A group for each template: each in turn moves to where modularity gains most, until none moves."""
+    count = matrix.shape[0]
+    degree = matrix.sum(axis=1)
+    total = max(degree.sum(), 1e-9)
+    group = np.arange(count)
+    mass = degree.copy()
+    for _ in range(PASSES_MAX):
+        moved = False
+        for node in range(count):
+            gain = np.zeros(count, np.float64)
+            for other in range(count):
+                if other != node:
+                    gain[group[other]] += matrix[node, other]
+            mass[group[node]] -= degree[node]
+            best = group[node]
+            best_gain = gain[best] - degree[node] * mass[best] / total
+            for candidate in range(count):
+                if gain[candidate] > 0.0:
+                    value = gain[candidate] - degree[node] * mass[candidate] / total
+                    if value > best_gain + 1e-9:
+                        best, best_gain = candidate, value
+            mass[best] += degree[node]
+            moved = moved or best != group[node]
+            group[node] = best
+        if not moved:
+            break
+    return group
+
+
+@jit
+def _join_accounts(account: Ints, template: Ints, weight: Floats, group: Ints, accounts: int) -> Ints:
+    """The group with most requests of each account; the lowest where two have as many."""
+    joined = np.zeros(accounts, np.int64)
+    share = np.zeros(group.shape[0], np.float64)
+    first = 0
+    while first < account.shape[0]:
+        end = first
+        while end < account.shape[0] and account[end] == account[first]:
+            share[group[template[end]]] += weight[end]
+            end += 1
+        best = group[template[first]]
+        for at in range(first, end):
+            here = group[template[at]]
+            if share[here] > share[best] or (share[here] == share[best] and here < best):
+                best = here
+        joined[account[first]] = best
+        for at in range(first, end):
+            share[group[template[at]]] = 0.0
+        first = end
+    return joined
+
+
+def _blocks(matrix: Floats, group: Ints, groups: int) -> Floats:
+    """The matrix summed by group."""
+    sums = np.zeros((groups, len(matrix)))
+    np.add.at(sums, group, matrix)
+    blocks = np.zeros((groups, groups))
+    np.add.at(blocks.T, group, sums.T)
+    return blocks
+
+
+def _merged(tested: Floats, whole: Floats) -> Ints:
+    """The final group of each group: the closest two are merged until every split left is proven."""
+    count = len(tested)
+    final = np.arange(count)
+    alive = np.ones(count, np.bool_)
+    while alive.sum() > 1:
+        inside = np.sqrt(np.outer(np.diag(tested), np.diag(tested)))
+        lift = np.where(inside >= PROOF, tested / np.maximum(inside, 1e-9), -1.0)
+        outside = ~np.logical_and.outer(alive, alive) | np.eye(count, dtype=np.bool_)
+        lift[outside] = -1.0
+        if lift.max() >= MIXED:
+            one, other = np.unravel_index(np.argmax(lift), lift.shape)
+        else:
+            unproven = np.where(outside | (inside >= PROOF), -1.0, whole)
+            if unproven.max() < 0.0:
+                break
+            one, other = np.unravel_index(np.argmax(unproven), unproven.shape)
+        low, high = int(min(one, other)), int(max(one, other))
+        for matrix in (tested, whole):
+            matrix[low] += matrix[high]
+            matrix[:, low] += matrix[:, high]
+            matrix[high] = matrix[:, high] = 0.0
+        alive[high] = False
+        final[final == high] = low
+    return final
+
+
+def split(account: Ints, template: Ints, hashes: npt.NDArray[np.uint64]) -> Ints:
+    """The community of each account, for rows of (account, template) numbers from 0, grouped by account.
+
+    ``hashes`` of shape ``(accounts,)`` decide the halves. Returns numbers of that shape; accounts that use the same
+    list of templates have the same one.
+    """
+    accounts = len(hashes)
+    used, local = np.unique(template, return_inverse=True)
+    if len(used) == 1:
+        return np.zeros(accounts, np.int64)
+    if len(used) > TEMPLATES_MAX:
+        kept = np.sort(np.argsort(-np.bincount(local), kind="stable")[:TEMPLATES_MAX])
+        rank = np.full(len(used), -1, np.int64)
+        rank[kept] = np.arange(TEMPLATES_MAX)
+        local = rank[local]
+        account, local = account[local >= 0], local[local >= 0]
+    count = int(local.max()) + 1
+    pairs, uses = np.unique(account * count + local, return_counts=True)
+    who, what, weight = pairs // count, pairs % count, uses.astype(np.float64)
+    half = ((hashes >> HALF) & np.uint64(1)).astype(np.bool_)[who]
+    formed = _affinity(who[half], what[half], weight[half], count)
+    tested = _affinity(who[~half], what[~half], weight[~half], count)
+    _, group = np.unique(_move(formed), return_inverse=True)
+    groups = int(group.max()) + 1
+    if groups == 1:
+        return np.zeros(accounts, np.int64)
+    final = _merged(_blocks(tested, group, groups), _blocks(formed + tested, group, groups))
+    return _join_accounts(who, what, weight, final[group], accounts)
