@@ -1,7 +1,7 @@
-"""How many prompts a second one core turns into signatures and template keys, beside datasketch and rensa.
+"""How many prompts a second one core turns into signatures, keys and index entries, beside datasketch and rensa.
 
-What lives here: the texts, the stopwatch and the gate. CPU time of one thread, best of several runs, since other
-programs on the machine only ever add to it. Returns non-zero below ``GATE_PER_SECOND`` on English text.
+What lives here: the texts, the stopwatch and the gates. CPU time of one thread, best of several runs, since other
+programs on the machine only ever add to it. Returns non-zero below ``GATE_PER_SECOND``, with or without the index.
 """
 
 from __future__ import annotations
@@ -14,17 +14,25 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
 from pathlib import Path
 
+import numpy as np
 from datasketch import MinHash
 
+from bench.figures import Figure, report
 from models.compiled import COMPILED
+from models.fanin import FanIn
+from models.sighting import SIGHTING, SightingBatch
 from models.sketch import Sketcher, Sketches
 from models.strings import Strings
 
 GATE_PER_SECOND = 150_000
 CHARACTERS = 400
 BATCH = 1024
+INDEX_KEYS = 4_000_000  # known before: about an hour of the letter's fleet
+INDEX_BATCHES = 48
+START_MS = 1_780_000_000_000
 PEER_PROMPTS = 128  # the peers are slow enough for a short run
 SECONDS = 0.5  # per figure
 
@@ -40,8 +48,6 @@ CODE = (
     "if {a} is None:\n    raise ValueError('{b} of {c} is missing')\n",
     "class {A}:\n    {b}: int = {n}\n    {c}: str = ''\n",
 )
-
-Index = Callable[[Sketches], object]
 
 
 def english(rng: random.Random) -> str:
@@ -123,39 +129,96 @@ def peers() -> Iterator[tuple[str, Callable[[Sequence[str]], None]]]:
     yield "rensa", with_rensa
 
 
-def measure(texts: list[str], index: Index | None) -> dict[str, float]:
+def measure(texts: list[str]) -> dict[str, float]:
     """Prompts per second for one kind of text, by what was measured."""
     sketcher, numpy_only = Sketcher(b"bench"), Sketcher(b"bench", compiled=False)
     column = Strings.of(texts)
     sample = texts[:PEER_PROMPTS]
     figures = {"signature+keys": per_second(lambda: sketcher.sketch(column), len(texts))}
     figures["from str"] = per_second(lambda: sketcher.sketch(Strings.of(texts)), len(texts))
-    if index is not None:
-        figures["with index"] = per_second(lambda: index(sketcher.sketch(column)), len(texts))
     figures["numpy form"] = per_second(lambda: numpy_only.sketch(column), len(texts))
     for name, work in peers():
         figures[name] = per_second(lambda work=work: work(sample), len(sample))
     return figures
 
 
-def main(arguments: Sequence[str] | None = None, *, index: Index | None = None) -> int:
-    """Print the table; 1 if English prompts fall below the gate.
+def natural(prompts: int) -> list[str]:
+    """Prompts of words in natural frequencies: as in real traffic few passages are in two of them, templates' alone."""
+    rng = random.Random("natural")
+    syllables = [first + second for first in "bdfgklmnprstvz" for second in ("a", "e", "i", "o", "u", "an", "er", "is")]
+    words = ["".join(rng.choices(syllables, k=rng.randint(1, 3))) for _ in range(20_000)]
+    bounds = list(accumulate(1 / rank for rank in range(2, 20_002)))
 
-    Args:
-        arguments: command line; the process's own if None.
-        index: what follows a sketch, to be measured with it.
-    """
+    def phrase(length: int) -> str:
+        return " ".join(rng.choices(words, cum_weights=bounds, k=length))
+
+    templates = [phrase(20) + " " for _ in range(50)]
+    texts = (rng.choice(templates) * (rng.random() < 0.1) + phrase(CHARACTERS // 4) for _ in range(prompts))
+    return [text[:CHARACTERS] for text in texts]
+
+
+def sighted(sketches: Sketches, first: int) -> SightingBatch:
+    """The sightings of sketched prompts, each of a customer of its own."""
+    rows = np.zeros(len(sketches), SIGHTING)
+    rows["event"] = rows["account"] = rows["customer"] = np.arange(first, first + len(rows), dtype=np.uint64) << 24
+    rows["at"] = rows["ts"] = START_MS + 10 * np.arange(first, first + len(rows))
+    return SightingBatch(rows, sketches.keys, sketches.key_offsets)
+
+
+def indexed() -> tuple[float, float, float]:
+    """Prompts per second from text into the index of a busy fleet; keys a prompt; share of keys of one customer."""
+    sketcher, fanin, rng = Sketcher(b"bench"), FanIn(), np.random.default_rng(1)
+    width = INDEX_KEYS // 64
+    for first in range(-64, 0):  # keys of the hours before
+        rows = np.zeros(width // 16, SIGHTING)
+        rows["at"] = rows["ts"] = START_MS + first
+        rows["event"] = rows["customer"] = rng.integers(1, 1 << 63, len(rows), dtype=np.uint64)
+        keys = rng.integers(1, 1 << 63, width, dtype=np.uint64)
+        fanin.process(SightingBatch(rows, keys, np.arange(0, width + 1, 16)))
+        fanin.advance(START_MS + first + 1)
+    texts = natural(INDEX_BATCHES * BATCH)
+    columns = [Strings.of(texts[at : at + BATCH]) for at in range(0, len(texts), BATCH)]
+    spent: list[float] = []
+    seen = []
+    for number, column in enumerate(columns):
+        start = time.thread_time()
+        batch = sighted(sketcher.sketch(column), number * BATCH)
+        fanin.process(batch)
+        fanin.advance(int(batch.rows["at"][-1]) + 1)
+        spent.append(time.thread_time() - start)
+        seen.append(batch.keys)
+    half = sorted(spent[INDEX_BATCHES // 4 :])[: INDEX_BATCHES // 2]  # without the batches that others disturbed
+    keys = np.concatenate(seen)
+    return len(half) * BATCH / sum(half), len(keys) / len(texts), 1 - len(fanin.warm) / len(np.unique(keys))
+
+
+def figures() -> list[Figure]:
+    """The gated figures, with the peers of the same run."""
+    texts = natural(BATCH)
+    column, sketcher, sample = Strings.of(texts), Sketcher(b"bench"), texts[:PEER_PROMPTS]
+    beside = {name: per_second(lambda work=work: work(sample), len(sample)) for name, work in peers()}
+    peer = ", ".join(f"{name} {rate:,.0f}/s" for name, rate in beside.items()) + " (signatures only)"
+    alone = per_second(lambda: sketcher.sketch(column), len(texts))
+    rate, keys, single = indexed()
+    setting = (
+        f"{CHARACTERS} characters, batches of {BATCH}, {keys:.1f} keys a prompt, {single:.1%} of them of one customer, "
+        f"into {INDEX_KEYS:,} keys known; the faster half of {INDEX_BATCHES} batches"
+    )
+    return [
+        Figure("text to signatures and template keys", alone, "prompts/s", GATE_PER_SECOND, peer=peer),
+        Figure("text to signatures, keys and index", rate, "prompts/s", GATE_PER_SECOND, peer=peer, setting=setting),
+    ]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the table by kind of text, then the gated figures; 1 below a mark."""
     parser = argparse.ArgumentParser(prog="python -m bench.sketch", description=__doc__.splitlines()[0])
     parser.add_argument("--corpus", type=Path, metavar="DIR", help="also measure the texts of every .jsonl.gz in DIR")
     options = parser.parse_args(arguments)
-    gated = 0.0
     print(f"prompts per second and core, batches of {BATCH}, {'compiled' if COMPILED else 'NOT compiled'}")
     for name, texts in corpora(options.corpus):
-        figures = measure(texts, index)
-        gated = gated or figures["signature+keys"]
-        print(f"{name:24}", *(f"{key} {value:>9,.0f}  " for key, value in figures.items()))
-    print(f"gate: {gated:,.0f} of {GATE_PER_SECOND:,} prompts/s, signatures and template keys, {CHARACTERS} characters")
-    return int(gated < GATE_PER_SECOND)
+        print(f"{name:24}", *(f"{key} {value:>9,.0f}  " for key, value in measure(texts).items()))
+    return report(figures())
 
 
 if __name__ == "__main__":

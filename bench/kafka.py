@@ -1,0 +1,252 @@
+"""Kafka to alerts: events a second of one worker core, beside a Faust agent that does the plain composition.
+
+What lives here: a real broker, real worker processes, their CPU time and the gates. What does not: the traffic
+(``traffic``) and what the agent does per event (``plain``). Both are the process as it would run in production; each
+is first given events to warm up on, and only CPU time spent after that counts. A rate is events per CPU second of the
+worker: what a core gives that it has to itself, whatever the broker and the producer take beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+import uuid
+from collections.abc import Callable, Sequence
+from itertools import islice
+from pathlib import Path
+
+import msgspec
+from aiokafka import AIOKafkaProducer
+
+from bench.figures import Figure, report
+from bench.plain import PlainIndex
+from bench.traffic import ROOT, letter
+from streams.topics import Topics, TopicSpec, create
+from tests.servers import KafkaServer, Missing, free_port
+
+PER_CORE = 25_000
+TIMES = 40
+EVENTS = 200_000
+WARM_EVENTS = 20_000
+PEER_EVENTS = 3_000
+PEER_WARM_EVENTS = 300
+PARTITIONS = 2
+SECRET = "bench-secret-0123456789"
+TIMEOUT_S = 240.0
+_BATCH_BYTES = 900_000
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class _Key(msgspec.Struct):
+    account_id: str
+
+
+def cpu_s(pid: int) -> float:
+    """CPU seconds of a process so far, all threads."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+async def produce(bootstrap: str, topic: str, lines: Sequence[bytes], partitions: int) -> None:
+    """Send ``lines`` in order, by account, in whole batches."""
+    read = msgspec.json.Decoder(_Key)
+    async with AIOKafkaProducer(bootstrap_servers=bootstrap, max_batch_size=1 << 20, linger_ms=5) as producer:
+        builders = [producer.create_batch() for _ in range(partitions)]
+        sizes = [0] * partitions
+        sent = []
+
+        async def flush(partition: int) -> None:
+            sent.append(await producer.send_batch(builders[partition], topic, partition=partition))
+            builders[partition], sizes[partition] = producer.create_batch(), 0
+
+        for line in lines:
+            account = read.decode(line).account_id.encode()
+            partition = int(account[:8], 16) % partitions
+            if sizes[partition] + len(line) + 100 > _BATCH_BYTES:
+                await flush(partition)
+            builders[partition].append(key=account, value=line, timestamp=int(time.time() * 1000))
+            sizes[partition] += len(line) + 100
+        for partition in range(partitions):
+            await flush(partition)
+        await asyncio.gather(*sent)
+
+
+def until(condition: Callable[[], bool], process: subprocess.Popen[bytes], what: str) -> None:
+    """Poll a condition of a live process."""
+    end = time.monotonic() + TIMEOUT_S
+    while not condition():
+        if process.poll() is not None or time.monotonic() > end:
+            raise RuntimeError(f"waited in vain for {what}; the process {'ended' if process.poll() else 'runs'}")
+        time.sleep(0.1)
+
+
+class Worker:
+    """``distilwatch worker`` as a process, seen through its metrics."""
+
+    def __init__(self, bootstrap: str, folder: Path) -> None:
+        self.bootstrap = bootstrap
+        self.prefix = f"b{uuid.uuid4().hex[:8]}"
+        self.topics = Topics(self.prefix)
+        self.port = free_port()
+        env = {name: value for name, value in os.environ.items() if not name.startswith("DISTILWATCH_")}
+        env |= {
+            "REDIS_URL": "",
+            "DISTILWATCH_BROKERS": bootstrap,
+            "DISTILWATCH_TOPIC_PREFIX": self.prefix,
+            "DISTILWATCH_GROUP": self.prefix,
+            "DISTILWATCH_PARTITIONS": str(PARTITIONS),
+            "DISTILWATCH_SECRET": SECRET,
+            "DISTILWATCH_STATE_DIR": str(folder),
+            "DISTILWATCH_HTTP_PORT": str(self.port),
+        }
+        command = [sys.executable, "-m", "streams", "worker"]
+        with (folder / "worker.log").open("wb") as log:
+            self.process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=log, stderr=log)
+
+    def metric(self, name: str, labels: str = "") -> float | None:
+        """The sum of a metric over all series whose labels hold ``labels``; None while the worker does not answer."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=5) as answer:
+                text = answer.read().decode()
+        except OSError:
+            return None
+        found = re.findall(rf"^{name}\{{([^}}]*)\}} (\S+)$", text, re.MULTILINE)
+        return sum(float(value) for series, value in found if labels in series)
+
+    def take(self, lines: Sequence[bytes], total: int) -> tuple[float, float]:
+        """Feed ``lines`` and wait until ``total`` events went through all stages; (wall, CPU) seconds spent."""
+        wall, cpu = time.monotonic(), cpu_s(self.process.pid)
+        asyncio.run(produce(self.bootstrap, self.topics.requests, lines, PARTITIONS))
+        until(lambda: self.metric("distilwatch_observe_events_total") == total, self.process, f"{total:,} events")
+        quiet = 0
+        while quiet < 3:  # what follows Observe comes some checkpoints later
+            quiet = quiet + 1 if self.metric("distilwatch_input_lag_records") == 0 else 0
+            time.sleep(0.2)
+        return time.monotonic() - wall, cpu_s(self.process.pid) - cpu
+
+    def stop(self) -> None:
+        """End the process."""
+        self.process.terminate()
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def run_worker(bootstrap: str, folder: Path, lines: Sequence[bytes]) -> tuple[float, float, float]:
+    """(events per CPU second, events per second, alerts) of one worker process."""
+    worker = Worker(bootstrap, folder)
+    try:
+        until(lambda: bool(worker.metric("distilwatch_restores_total")), worker.process, "the worker")
+        worker.take(lines[:WARM_EVENTS], WARM_EVENTS)
+        wall, cpu = worker.take(lines[WARM_EVENTS:], len(lines))
+        alerts = worker.metric("distilwatch_output_records_total", worker.topics.alerts) or 0.0
+    finally:
+        worker.stop()
+    events = len(lines) - WARM_EVENTS
+    return events / cpu, events / wall, alerts
+
+
+def run_plain(bootstrap: str, folder: Path, lines: Sequence[bytes]) -> float:
+    """Events per CPU second of the Faust agent."""
+    topic = f"p{uuid.uuid4().hex[:8]}"
+    specs = [TopicSpec(topic, 1), TopicSpec(f"{topic}-plain-accounts-changelog", 1, {"cleanup.policy": "compact"})]
+    asyncio.run(create({"bootstrap_servers": bootstrap}, specs, partitions=1))
+    seen = folder / "plain.count"
+    command = [sys.executable, "-m", "bench.kafka", "--child", bootstrap, topic, str(seen)]
+    with (folder / "plain.log").open("wb") as log:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
+    try:
+        asyncio.run(produce(bootstrap, topic, lines[:PEER_WARM_EVENTS], 1))
+        until(lambda: _count(seen) >= PEER_WARM_EVENTS, process, "the Faust agent")
+        cpu = cpu_s(process.pid)
+        asyncio.run(produce(bootstrap, topic, lines[PEER_WARM_EVENTS:], 1))
+        until(lambda: _count(seen) >= len(lines), process, "the Faust agent")
+        cpu = cpu_s(process.pid) - cpu
+    finally:
+        process.kill()
+        process.wait()
+    return (len(lines) - PEER_WARM_EVENTS) / cpu
+
+
+def _count(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def plain_agent(bootstrap: str, topic: str, seen: str) -> None:
+    """The peer: a Faust agent over typed records, a sketch and an index entry an event, and a table of accounts."""
+    import faust
+
+    class Request(faust.Record, serializer="json"):  # type: ignore[misc]
+        event_id: str
+        ts: int
+        account_id: str
+        model: str
+        prompt: str
+
+    folder = tempfile.mkdtemp(prefix="plain-")
+    app = faust.App(topic, broker=f"kafka://{bootstrap}", datadir=folder, web_enabled=False, topic_disable_leader=True)
+    accounts = app.Table("plain-accounts", default=int, partitions=1)
+    index = PlainIndex()
+    marks = open(seen, "ab", buffering=0)  # noqa: SIM115  one byte an event, for as long as the process lives
+
+    @app.agent(app.topic(topic, value_type=Request))
+    async def watch(stream: faust.Stream[Request]) -> None:
+        async for event in stream:
+            shared = index.add(event.event_id, event.account_id, event.prompt)
+            accounts[event.account_id] += shared >= 8
+            marks.write(b".")
+
+    faust.Worker(app, loglevel="warning").execute_from_commandline()
+
+
+def figures() -> list[Figure]:
+    """Both rates on one broker."""
+    with letter().path.open("rb") as file:
+        lines = [line.rstrip() for line in islice(file, EVENTS)]
+    with tempfile.TemporaryDirectory(prefix="bench-kafka-") as name:
+        folder = Path(name)
+        server = KafkaServer(folder / "kafka")
+        server.start()
+        try:
+            rate, wall_rate, alerts = run_worker(server.bootstrap, folder, lines)
+            plain = run_plain(server.bootstrap, folder, lines[:PEER_EVENTS])
+        finally:
+            server.stop()
+    setting = (
+        f"{EVENTS - WARM_EVENTS:,} events after {WARM_EVENTS:,} to warm up, {PARTITIONS} partitions, "
+        f"{1e6 / rate:.1f} us of CPU an event; wall {wall_rate:,.0f}/s with broker and producer on the same cores; "
+        f"{alerts:.0f} alerts"
+    )
+    peer = f"Faust agent, Record, Table, MinHash and LSH: {plain:,.0f}/s ({PEER_EVENTS:,} events)"
+    return [
+        Figure("Kafka to alerts, worker core", rate, "events/s", PER_CORE, peer=peer, setting=setting),
+        Figure("Kafka to alerts over the plain composition", rate / plain, "times", TIMES),
+    ]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print the figures; 1 below a mark, or where no broker can be had."""
+    parser = argparse.ArgumentParser(prog="python -m bench.kafka", description=__doc__.splitlines()[0])
+    parser.add_argument("--child", nargs=3, metavar=("BROKER", "TOPIC", "FILE"), help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.child:
+        plain_agent(*options.child)
+        return 0
+    try:
+        return report(figures())
+    except Missing as reason:
+        print(f"BREACH kafka: {reason}")
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
