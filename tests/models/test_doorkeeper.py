@@ -129,3 +129,11 @@ def test_silence_of_any_length_ends_all_memory(days):
     use(door, key(1), customer(2), START)
     expected = OTHER if days == 1 else ABSENT
     assert use(door, key(1), customer(4), START + days * DAY_MS) == expected
+
+
+def test_a_use_that_comes_late_is_no_old_one():
+    door = doorkeeper()
+    use(door, key(1), customer(2), START)
+    assert use(door, key(1), customer(2), START - TICK_MS) == SAME
+    assert use(door, key(1), customer(2), START + DAY_MS) == SAME  # and does not make the key look older
+    assert use(door, key(1), customer(3), START + DAY_MS - TICK_MS) == OTHER

@@ -209,3 +209,11 @@ def test_a_small_ring_gives_whole_rows_or_none():
     assert len(out) > 8_000
     expected = {event: ts for event, (ts, _, _) in enumerate(uses, 1)}
     assert all(expected[int(row["event"])] == row["ts"] for row in out.rows)
+
+
+def test_a_use_that_fell_out_of_a_full_ring_does_not_count():
+    noise = [(BEGIN + 60_000 + step, customer(500), []) for step in range(2_000)]
+    late = crowd(2, first=60, at=BEGIN + HOUR_MS)
+    uses = crowd(HOT_CUSTOMERS - 1) + noise + late
+    assert len(run(sightings(uses))) == HOT_CUSTOMERS
+    assert run(sightings(uses), FanIn(ring_max=1 << 10)) == []
