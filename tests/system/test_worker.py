@@ -18,7 +18,6 @@ import redis
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from streams.redis_signals import cluster_key, signal_key
-from streams.replay import ReplayOptions, replay
 from tests.letter import CANARY, SECRET, letter
 from tests.servers import ROOT, free_port
 from tests.streams.workers import Fleet
@@ -136,18 +135,13 @@ class System(Fleet):
         return await self.decided()
 
     def replayed(self) -> Decided:
-        """What the embedded host decides on the same events."""
-        events = self.folder / "events.jsonl"
-        events.write_bytes(letter().file())
-        out = ReplayOptions(
-            files=[str(events)],
-            secret=SECRET.encode(),
-            tenant=self.prefix,
-            alerts=str(self.folder / "alerts"),
-            signals=str(self.folder / "signals"),
-            quiet=True,
+        """What the command `replay` decides on the same events under the same settings."""
+        (self.folder / "events.jsonl").write_bytes(letter().file())
+        names = {name: str(self.folder / name) for name in ("events.jsonl", "alerts", "signals")}
+        done = self.run(
+            "replay", names["events.jsonl"], "--alerts", names["alerts"], "--signals", names["signals"], "--quiet"
         )
-        replay(out)
+        assert done.returncode == 0, done.stderr
         alerts = [json.loads(line)["alert_id"] for line in (self.folder / "alerts").read_text().splitlines()]
         return Decided(sorted(alerts), sorted((self.folder / "signals").read_text().splitlines()))
 
