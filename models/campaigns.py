@@ -26,7 +26,7 @@ from models.pending import Pending
 from models.sighting import PROFILE, SIGHTING, SightingBatch
 from models.strings import Strings
 from models.templates import Templates, find_templates
-from models.verdict import Reason, Thresholds, judge
+from models.verdict import CONFIRMED_BELOW, Reason, Thresholds, judge
 from models.wire import pack, unpack
 
 ROWS_MIN = 64
@@ -170,12 +170,18 @@ class Campaigns:
         first_at = self.covered.keys.rows["first_at"]
         context = Context(rows, templates, self.directory, first_at, self.watch_start_ms, now_ms)
         described = [self._describe(rows, templates, candidate) for candidate in candidates]
+        waiting: list[npt.NDArray[np.uint64]] = []
         for candidate, campaign in zip(candidates, self.memory.match(described), strict=True):
             features = measure(context, candidate)
             evidence = weigh(features)
             is_open = campaign is not None and campaign.open
             reason = judge(features, evidence, self.thresholds, is_open=is_open)
+            if reason is Reason.CAMPAIGN and campaign is None and features.accounts < CONFIRMED_BELOW:
+                accounts = candidate.account[candidate.core]
+                waiting.append(accounts)
+                reason = reason if self.memory.seen_before(accounts) else Reason.UNCONFIRMED
             self.latest.judged.append(Judged(candidate, features, evidence, reason, campaign))
+        self.memory.waiting = waiting
         self.announcer.announce(self.latest, self, decisions)
         self.memory.forget(now_ms)
 

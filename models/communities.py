@@ -8,7 +8,7 @@ Templates are grouped by modularity (Newman and Girvan 2004; local moving as in 
 graph in which each account spreads its requests over the pairs of templates it uses. Modularity finds groups in pure
 chance too, so groups are formed on one half of the accounts and tested on the other: where accounts of that half go
 from one group to the other about as readily as they stay, the two are one. A split must be proven; doubt keeps accounts
-together. Every account then joins the group that has most of its requests.
+together. Every account then joins the group whose use of templates explains its own best.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ PASSES_MAX = 20
 MIXED = 0.5
 """Groups are one from this ratio on: pairs of requests across them over the geometric mean of those within."""
 PROOF = 8.0  # requests within each group, of the tested half, that a split needs
+SETTLING_ROUNDS = 5
+SMOOTHING = 0.5
 HALF = np.uint64(17)  # the bit of an account's hash that says which half it is in
 
 Ints = npt.NDArray[np.int64]
@@ -120,7 +122,9 @@ def _merged(tested: Floats, whole: Floats) -> Ints:
     alive = np.ones(count, np.bool_)
     while alive.sum() > 1:
         inside = np.sqrt(np.outer(np.diag(tested), np.diag(tested)))
-        lift = np.where(inside >= PROOF, tested / np.maximum(inside, 1e-9), -1.0)
+        # Two standard deviations of a count in favour of being one: a split is for good, doubt is not.
+        across = tested + 2.0 * np.sqrt(tested + 1.0)
+        lift = np.where(inside >= PROOF, across / np.maximum(inside, 1e-9), -1.0)
         outside = ~np.logical_and.outer(alive, alive) | np.eye(count, dtype=np.bool_)
         lift[outside] = -1.0
         if lift.max() >= MIXED:
@@ -138,6 +142,25 @@ def _merged(tested: Floats, whole: Floats) -> Ints:
         alive[high] = False
         final[final == high] = low
     return final
+
+
+def _settle(who: Ints, what: Ints, weight: Floats, joined: Ints) -> Ints:
+    """Let every account join the group whose use of templates explains its own best, a few times over.
+
+    A template that two groups share lies in one of them; an account is told by all it uses, not by that one.
+    """
+    groups, count = int(joined.max()) + 1, int(what.max()) + 1
+    for _ in range(SETTLING_ROUNDS if groups > 1 else 0):
+        uses = np.full((groups, count), SMOOTHING)
+        np.add.at(uses, (joined[who], what), weight)
+        likely = np.log(uses / uses.sum(axis=1, keepdims=True))
+        fit = np.zeros((len(joined), groups))
+        np.add.at(fit, who, weight[:, None] * likely[:, what].T)
+        settled = np.argmax(fit, axis=1)
+        if np.array_equal(settled, joined):
+            break
+        joined = settled
+    return joined
 
 
 def split(account: Ints, template: Ints, hashes: npt.NDArray[np.uint64]) -> Ints:
@@ -167,4 +190,5 @@ def split(account: Ints, template: Ints, hashes: npt.NDArray[np.uint64]) -> Ints
     if groups == 1:
         return np.zeros(accounts, np.int64)
     final = _merged(_blocks(tested, group, groups), _blocks(formed + tested, group, groups))
-    return _join_accounts(who, what, weight, final[group], accounts)
+    _, joined = np.unique(_join_accounts(who, what, weight, final[group], accounts), return_inverse=True)
+    return _settle(who, what, weight, joined)

@@ -42,6 +42,11 @@ class Memory:
 
     def __init__(self) -> None:
         self.campaigns: dict[str, Campaign] = {}
+        self.waiting: list[npt.NDArray[np.uint64]] = []  # accounts of clusters that were found once
+
+    def seen_before(self, accounts: npt.NDArray[np.uint64]) -> bool:
+        """Whether most of one of the waiting clusters is in ``accounts``."""
+        return any(2 * np.isin(waiting, accounts).sum() >= len(waiting) for waiting in self.waiting)
 
     def match(
         self, clusters: list[tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64], npt.NDArray[np.int64]]]
@@ -88,11 +93,13 @@ class Memory:
                 campaign.keys = dict(newest)
 
     def snapshot(self) -> list[Any]:
-        """All campaigns as plain values, in a canonical order."""
+        """All campaigns as plain values, in a canonical order, and the waiting clusters."""
         rows = sorted(self.campaigns.values(), key=lambda known: known.cluster_id)
-        return [msgspec.to_builtins(row, str_keys=True) for row in rows]
+        campaigns = [msgspec.to_builtins(row, str_keys=True) for row in rows]
+        return [campaigns, [accounts.tolist() for accounts in self.waiting]]
 
     def restore(self, rows: list[Any]) -> None:
         """Take over what ``snapshot`` gave."""
-        known = msgspec.convert(rows, list[Campaign], strict=False)
+        known = msgspec.convert(rows[0], list[Campaign], strict=False)
+        self.waiting = [np.array(accounts, np.uint64) for accounts in rows[1]]
         self.campaigns = {campaign.cluster_id: campaign for campaign in known}

@@ -21,6 +21,8 @@ CORE_PART_MIN = 0.10
 OPEN_SCORE = 7.0
 HOLD_SCORE = 4.0
 """An open campaign stays one until its score falls below this: hysteresis, so that a noisy hour does not flap."""
+CONFIRMED_BELOW = 100
+"""A new cluster of fewer accounts must be found twice in a row: fragments of a growing campaign pass, and join it."""
 NAMED_SHARE_MIN = 0.10
 NAMED_SHARE = 0.4  # of the core's median share
 NAMED_COUNT = 0.25  # of the core's median covered requests
@@ -36,6 +38,7 @@ class Reason(enum.Enum):
     TOO_FEW_NETWORKS = "too_few_networks"
     DILUTED = "core_too_small_a_part"
     WEAK = "evidence_too_weak"
+    UNCONFIRMED = "waits_for_a_second_look"
 
 
 @dataclass(frozen=True, slots=True)
