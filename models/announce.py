@@ -1,7 +1,7 @@
 """Announcements: from verdicts to the alerts and signals that leave the system.
 
-What lives here: what is said when (open, update, resolved), and to which accounts a signal goes. What does not: whether a
-cluster is a campaign (``verdict``). One alert a campaign, with updates only when it has grown by half, become more
+What lives here: what is said when (open, update, resolved), and to which accounts a signal goes. What does not:
+whether a cluster is a campaign (``verdict``). One alert a campaign, with updates only when it has grown by half, become more
 severe, or six hours have passed with new members.
 """
 
@@ -166,7 +166,9 @@ class Announcer:
         requests = int(candidate.covered.sum())
         severity = severity_of(len(campaign.members), judged.score)
         return Alert(
-            alert_id=self._alert_id(campaign) if status != "update" else f"{self._alert_id(campaign)}.{campaign.updates}",
+            alert_id=self._alert_id(campaign)
+            if status != "update"
+            else f"{self._alert_id(campaign)}.{campaign.updates}",
             dedup_key=f"distilwatch:{self._tenant}:{RULE}:{campaign.cluster_id}:{campaign.episode}",
             status=status,
             severity=severity,
@@ -242,7 +244,7 @@ class Announcer:
             templates=[],
             attributes=[],
             atlas=ATLAS,
-            summary=f"Campaign {campaign.cluster_id} has been quiet for 24 hours; its {len(campaign.members):,} accounts are cleared.",
+            summary=f"Quiet for 24 hours; the {len(campaign.members):,} accounts of {campaign.cluster_id} are cleared.",
             runbook_url=RUNBOOK,
         )
         decisions.alerts.append(alert)

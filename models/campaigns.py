@@ -169,21 +169,29 @@ class Campaigns:
         ]
         first_at = self.covered.keys.rows["first_at"]
         context = Context(rows, templates, self.directory, first_at, self.watch_start_ms, now_ms)
-        described = [self._describe(rows, templates, candidate) for candidate in candidates]
-        waiting: list[npt.NDArray[np.uint64]] = []
-        for candidate, campaign in zip(candidates, self.memory.match(described), strict=True):
+        for candidate in candidates:
             features = measure(context, candidate)
             evidence = weigh(features)
-            is_open = campaign is not None and campaign.open
-            reason = judge(features, evidence, self.thresholds, is_open=is_open)
-            if reason is Reason.CAMPAIGN and campaign is None and features.accounts < CONFIRMED_BELOW:
-                accounts = candidate.account[candidate.core]
-                waiting.append(accounts)
-                reason = reason if self.memory.seen_before(accounts) else Reason.UNCONFIRMED
-            self.latest.judged.append(Judged(candidate, features, evidence, reason, campaign))
-        self.memory.waiting = waiting
+            reason = judge(features, evidence, self.thresholds, is_open=True)
+            self.latest.judged.append(Judged(candidate, features, evidence, reason))
+        self._identify(self.latest)
         self.announcer.announce(self.latest, self, decisions)
         self.memory.forget(now_ms)
+
+    def _identify(self, latest: Evaluation) -> None:
+        """Find the campaign that each cluster continues; a new one needs more points, and a small one a second look."""
+        possible = [item for item in latest.judged if item.reason in (Reason.CAMPAIGN, Reason.HELD)]
+        described = [self._describe(latest.rows, latest.templates, item.candidate) for item in possible]
+        waiting: list[npt.NDArray[np.uint64]] = []
+        for item, campaign in zip(possible, self.memory.match(described), strict=True):
+            item.campaign = campaign
+            if item.reason is Reason.HELD and not (campaign is not None and campaign.open):
+                item.reason = Reason.WEAK
+            if item.reason is Reason.CAMPAIGN and campaign is None and item.features.accounts < CONFIRMED_BELOW:
+                accounts = item.candidate.account[item.candidate.core]
+                waiting.append(accounts)
+                item.reason = item.reason if self.memory.seen_before(accounts) else Reason.UNCONFIRMED
+        self.memory.waiting = waiting
 
     def _describe(
         self, rows: npt.NDArray[Any], templates: Templates, candidate: Candidate

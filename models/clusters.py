@@ -4,8 +4,8 @@ What lives here: who is committed, and which templates belong together. What doe
 (``features``, ``evidence``, ``verdict``) and which cluster it was yesterday (``identity``).
 
 A template *overlaps* when most of its customers also use other gated templates: that is how a pool of accounts works
-through a list of templates, and not how strangers meet in one. Two overlapping templates are joined when they share more
-accounts than chance would give; others only when they share a solid part of the smaller one's accounts.
+through a list of templates, and not how strangers meet in one. Two overlapping templates are joined when they share
+more accounts than chance would give; others only when they share a solid part of the smaller one's accounts.
 """
 
 from __future__ import annotations
@@ -129,19 +129,26 @@ def join_templates(rows: npt.NDArray[Any], templates: Templates, committed: Comm
         size *= 2
     pairs, counts = _shared(starts, pair_template, size)
     keep = _joined(pairs, counts, sizes, overlap, active) if len(pairs) else np.zeros(0, np.bool_)
+    return np.where(sizes > 0, _roots(pairs[keep], count), -1)
+
+
+@jit
+def _roots(pairs: Ints, count: int) -> Ints:
+    """The lowest template that each of ``count`` is connected to by pairs low << 32 | high."""
     parent = np.arange(count)
-    for pair in np.sort(pairs[keep]):
-        one, other = _find(parent, int(pair >> 32)), _find(parent, int(pair & 0xFFFFFFFF))
+    for pair in pairs:
+        one, other = pair >> 32, pair & 0xFFFFFFFF
+        while parent[one] != one:
+            one = parent[one]
+        while parent[other] != other:
+            other = parent[other]
         parent[max(one, other)] = min(one, other)
-    roots = np.array([_find(parent, template) for template in range(count)], np.int64)
-    return np.where(sizes > 0, roots, -1)
-
-
-def _find(parent: npt.NDArray[np.int64], node: int) -> int:
-    while parent[node] != node:
-        parent[node] = parent[parent[node]]
-        node = int(parent[node])
-    return node
+    for node in range(count):
+        root = node
+        while parent[root] != root:
+            root = parent[root]
+        parent[node] = root
+    return parent
 
 
 @dataclass(slots=True)

@@ -32,24 +32,45 @@ Floats = npt.NDArray[np.float64]
 
 
 @jit
+def _spread(matrix: Floats, template: Ints, weight: Floats) -> None:
+    """Add one account: its requests spread over its pairs of requests, by their templates."""
+    total = weight.sum()
+    if total <= 1.0:
+        return
+    for one in range(len(template)):
+        for other in range(len(template)):
+            pairs = weight[one] * (weight[other] - (1.0 if one == other else 0.0))
+            matrix[template[one], template[other]] += pairs / (total - 1.0)
+
+
+@jit
 def _affinity(account: Ints, template: Ints, weight: Floats, count: int) -> Floats:
-    """Symmetric (count, count): each account's requests spread over its pairs of requests, by their templates."""
+    """Symmetric (count, count): what all accounts spread; rows are grouped by account."""
     matrix = np.zeros((count, count), np.float64)
     first = 0
-    while first < account.shape[0]:
-        end = first
-        total = 0.0
-        while end < account.shape[0] and account[end] == account[first]:
-            total += weight[end]
-            end += 1
-        if total > 1.0:
-            for one in range(first, end):
-                matrix[template[one], template[one]] += weight[one] * (weight[one] - 1.0) / (total - 1.0)
-                for other in range(first, end):
-                    if other != one:
-                        matrix[template[one], template[other]] += weight[one] * weight[other] / (total - 1.0)
-        first = end
+    for end in range(1, account.shape[0] + 1):
+        if end == account.shape[0] or account[end] != account[first]:
+            _spread(matrix, template[first:end], weight[first:end])
+            first = end
     return matrix
+
+
+@jit
+def _best(node: int, matrix: Floats, group: Ints, mass: Floats, total: float) -> int:
+    """The group in which ``node``, at the moment in none, adds most modularity; its own where none is better."""
+    count = matrix.shape[0]
+    degree = matrix[node].sum()
+    gain = np.zeros(count, np.float64)
+    for other in range(count):
+        if other != node:
+            gain[group[other]] += matrix[node, other]
+    best = group[node]
+    best_gain = gain[best] - degree * mass[best] / total
+    for candidate in range(count):
+        value = gain[candidate] - degree * mass[candidate] / total
+        if gain[candidate] > 0.0 and value > best_gain + 1e-9:
+            best, best_gain = candidate, value
+    return int(best)
 
 
 @jit
@@ -63,18 +84,8 @@ def _move(matrix: Floats) -> Ints:
     for _ in range(PASSES_MAX):
         moved = False
         for node in range(count):
-            gain = np.zeros(count, np.float64)
-            for other in range(count):
-                if other != node:
-                    gain[group[other]] += matrix[node, other]
             mass[group[node]] -= degree[node]
-            best = group[node]
-            best_gain = gain[best] - degree[node] * mass[best] / total
-            for candidate in range(count):
-                if gain[candidate] > 0.0:
-                    value = gain[candidate] - degree[node] * mass[candidate] / total
-                    if value > best_gain + 1e-9:
-                        best, best_gain = candidate, value
+            best = _best(node, matrix, group, mass, total)
             mass[best] += degree[node]
             moved = moved or best != group[node]
             group[node] = best

@@ -31,7 +31,9 @@ def _even_load(features: Features) -> Iterator[Evidence]:
     value = features.dispersion
     weight = _steps(value, ((2.0, 2.0), (3.5, 1.0), (6.0, 0.0), (10.0, -1.0)), -3.0)
     how = "almost the same number of" if weight > 0 else "very different numbers of" if weight < 0 else "unequal"
-    text = f"The accounts send {how} template requests (variance {value:.1f} times the mean; organic users 10 and more)."
+    text = (
+        f"The accounts send {how} template requests (variance {value:.1f} times the mean; organic users 10 and more)."
+    )
     yield Evidence("even_load", value, 10.0, "variance/mean", weight, text)
 
 
@@ -40,7 +42,9 @@ def _early_even_load(features: Features) -> Iterator[Evidence]:
         return
     value = features.evenness
     weight = _steps(value, ((1.25, 2.0), (1.6, 1.0), (2.5, 0.0), (4.0, -1.0)), -2.0)
-    text = f"Repeat use is spread as chance would spread one common rate ({value:.2f}; 1 is exactly that, organic users 2 to 10)."
+    text = (
+        f"Repeat use is spread as chance spreads one common rate ({value:.2f}; 1 is just that, organic users 2 to 10)."
+    )
     if weight <= 0:
         text = f"Repeat use piles up on some of the accounts ({value:.2f}; one common rate would give 1)."
     yield Evidence("even_repeats", value, 2.0, "ratio", weight, text)
@@ -102,13 +106,14 @@ def _shared_attributes(features: Features) -> Iterator[Evidence]:
 
 def _one_network(features: Features) -> Iterator[Evidence]:
     if features.network_top > 0.5:
-        text = f"{_percent(features.network_top)} of the accounts first came from one network, as a campus or a gateway would."
+        text = f"{_percent(features.network_top)} of the customers first came from one network, as from a campus or gateway."
         yield Evidence("one_network", features.network_top, 0.05, "share", -3.0, text)
 
 
 def _youth(features: Features) -> Iterator[Evidence]:
     if features.young >= 0.6 and features.young > 2 * max(features.young_fleet, 0.0):
-        text = f"{_percent(features.young)} of the accounts are younger than ten days; in the fleet {_percent(max(features.young_fleet, 0.0))}."
+        fleet = max(features.young_fleet, 0.0)
+        text = f"{_percent(features.young)} of the accounts are younger than ten days; in the fleet {_percent(fleet)}."
         yield Evidence("young_accounts", features.young, features.young_fleet, "share", 1.0, text)
 
 
@@ -120,13 +125,17 @@ def _reasoning(features: Features) -> Iterator[Evidence]:
 
 def _client(features: Features) -> Iterator[Evidence]:
     if features.client_lift >= 5 and features.client_part >= 0.5:
-        text = f"{_percent(features.client_part)} of the accounts use one client build, {features.client_lift:.0f} times its part in the fleet."
-        yield Evidence("shared_client", features.client_part, features.client_part / features.client_lift, "share", 1.0, text)
+        part, lift = _percent(features.client_part), features.client_lift
+        text = f"{part} of the accounts use one client build, {lift:.0f} times its part in the fleet."
+        yield Evidence(
+            "shared_client", features.client_part, features.client_part / features.client_lift, "share", 1.0, text
+        )
 
 
 def _repeats(features: Features) -> Iterator[Evidence]:
     if features.repeats > 0.03:
-        text = f"{_percent(features.repeats)} of the template requests were sent word for word by another customer, as with a common exercise."
+        part = _percent(features.repeats)
+        text = f"{part} of the template requests were sent word for word by another customer, as a common exercise is."
         yield Evidence("common_items", features.repeats, 0.0, "share", -2.0, text)
 
 
@@ -142,7 +151,7 @@ def _new_accounts(features: Features) -> Iterator[Evidence]:
     if value < 0:
         return
     weight = 2.0 if value >= 0.7 and value >= 1.5 * fleet else -2.0 if value <= fleet else 0.0
-    text = f"{_percent(value)} of the accounts first appeared with the templates or in the six hours before; in the fleet {_percent(fleet)}."
+    text = f"{_percent(value)} of the accounts first appeared with the templates; in the fleet {_percent(fleet)}."
     yield Evidence("new_accounts", value, fleet, "share", weight, text)
 
 
@@ -151,7 +160,9 @@ def _scale(features: Features) -> Iterator[Evidence]:
     if value < LARGE:
         return
     weight = 1.0 if value < VERY_LARGE else 2.0
-    text = f"{value:,} accounts commit to the same templates; look-alikes of this size that are this alike are not known."
+    text = (
+        f"{value:,} accounts commit to the same templates; look-alikes of this size that are this alike are not known."
+    )
     yield Evidence("scale", value, LARGE, "accounts", weight, text)
 
 

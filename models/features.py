@@ -7,7 +7,7 @@ largest part of their own traffic, so that bystanders and decoys do not blur the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -57,7 +57,9 @@ class Features(msgspec.Struct, frozen=True):
     network_part: float
     client_lift: float  # how many times commoner the core's commonest client is there than in the fleet
     client_part: float
-    new_templates: float  # share of the core's covered requests whose shared text was unknown when the watch had settled
+    new_templates: (
+        float  # share of the core's covered requests whose shared text was unknown when the watch had settled
+    )
     new_accounts: float  # share of core accounts that first appeared with the templates, or shortly before
     new_accounts_fleet: float  # the same share of all accounts known
     core_part: float  # core accounts over touched accounts
@@ -134,6 +136,10 @@ class Context:
     key_first_at: npt.NDArray[np.int64]  # of every key number, when it was first hot
     watch_start_ms: int
     now_ms: int
+    young_fleet: float = field(init=False)  # share of all known accounts younger than ten days
+
+    def __post_init__(self) -> None:
+        self.young_fleet = _young(self.directory.profiles.rows, self.now_ms)
 
 
 def _novelty(context: Context, inside: npt.NDArray[np.int64], profiles: npt.NDArray[Any]) -> tuple[float, float, float]:
@@ -188,7 +194,7 @@ def measure(context: Context, candidate: Candidate) -> Features:
         repeats=float(np.average(templates.collisions[candidate.templates], weights=weights)),
         distinct_prompts=float(len(np.unique(core.rows["prompt"])) / max(len(core.rows), 1)),
         young=_young(core.profiles, now_ms),
-        young_fleet=_young(directory.profiles.rows, now_ms),
+        young_fleet=context.young_fleet,
         reasoning=float(((flags & REASONING) != 0).mean()),
         payment_hubs=payment[0],
         payment_part=payment[1],

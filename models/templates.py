@@ -55,9 +55,7 @@ def _weight(row: Any, counts: npt.NDArray[np.int64]) -> float:
 
 
 @jit
-def _count_pairs(
-    rows: Any, counts: npt.NDArray[np.int64]
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+def _count_pairs(rows: Any, counts: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
     """Requests per pair of keys, as open-addressed (low << 32 | high, count); -1 marks an empty slot."""
     sampled = 0
     for at in range(rows.shape[0]):
@@ -165,7 +163,7 @@ def _place(slots: npt.NDArray[np.int32], hashes: Any, groups: Any, at: int, grou
     while slots[slot] != -1:
         other = slots[slot]
         if groups[other] == group and hashes[other] == value:
-            return other
+            return int(other)
         slot = (slot + 1) & mask
     slots[slot] = at
     return at

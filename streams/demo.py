@@ -42,8 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--once", action="store_true", help="end when the story does; the default without a terminal")
     parser.add_argument("--port", type=int, default=0, help="port of the page on 127.0.0.1 (default: a free one)")
     parser.add_argument("--seed", type=int, default=1, help="another seed, other accounts and texts (default 1)")
-    parser.add_argument("--scale", type=float, default=0.02, help="size against the letter's 25,000 accounts (default 0.02)")
-    parser.add_argument("--seconds", type=float, default=SECONDS, help="time the two days take on a terminal (default 45)")
+    parser.add_argument(
+        "--scale", type=float, default=0.02, help="size against the letter's 25,000 accounts (default 0.02)"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=SECONDS, help="time the two days take on a terminal (default 45)"
+    )
 
 
 def run(options: DemoOptions) -> int:
@@ -69,9 +73,9 @@ def _play(options: DemoOptions, page: LivePage) -> bool:
     page.publish(watch.state())
     members = sum(knobs.accounts for knobs in simulation.scenario.campaigns)
     _say(
-        f"{len(simulation.accounts):,} simulated accounts over {options.days:g} days: people, agent products, gateways, "
-        f"classrooms and others, and among them {members:,} accounts of one campaign that begins at noon of the first day "
-        "and sends about 25 requests a day each. The detector is not told."
+        f"{len(simulation.accounts):,} simulated accounts over {options.days:g} days: people, agent products, gateways,\n"
+        f"classrooms and others, and among them {members:,} accounts of one campaign that begins at noon of the\n"
+        "first day and sends about 25 requests a day each. The detector is not told."
     )
     pace = 0.0 if options.once else options.seconds * 1000 / (options.days * 86_400_000)
     started, first_ms = time.monotonic(), None

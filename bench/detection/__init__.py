@@ -1,1 +1,1 @@
-"""Detection quality on simulated fleets: what is found, when, and who is wrongly named, beside four simpler detectors."""
+"""Detection quality on simulated fleets: what is found, when, who is wrongly named; beside four simpler detectors."""

@@ -21,18 +21,23 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join(names)}; default the first marks")
     parser.add_argument("--seeds", type=int, default=SEEDS, help=f"seeds per case (default {SEEDS})")
     parser.add_argument("--seed", type=int, default=1, help="first seed (default 1)")
-    parser.add_argument("--corpus", default=os.environ.get("DISTILWATCH_CORPUS"), help="folder of corpora; default the built-in grammar")
+    parser.add_argument(
+        "--corpus", default=os.environ.get("DISTILWATCH_CORPUS"), help="folder of corpora; default the built-in grammar"
+    )
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     asked = parser.parse_args(arguments)
     unknown = set(asked.cases) - set(names)
     if unknown:
         parser.error(f"no case named {', '.join(sorted(unknown))}; there are {', '.join(names)}")
     chosen = [case for case in (*CASES, *LATER) if case.name in asked.cases] or list(CASES)
-    print(f"texts: {'corpora of ' + asked.corpus if asked.corpus else 'built-in grammar'}; {asked.seeds} seeds from {asked.seed}")
+    texts = "corpora" if asked.corpus else "built-in grammar"
+    print(f"texts: {texts}; {asked.seeds} seeds from {asked.seed}")
     print(HEADER)
     failures: list[str] = []
     with ProcessPoolExecutor(asked.processes) as pool:
-        jobs = [[pool.submit(run_trial, case, asked.seed + n, asked.corpus) for n in range(asked.seeds)] for case in chosen]
+        jobs = [
+            [pool.submit(run_trial, case, asked.seed + n, asked.corpus) for n in range(asked.seeds)] for case in chosen
+        ]
         for case, futures in zip(chosen, jobs, strict=True):
             scores = [future.result() for future in futures]
             missed = judge(case, scores)
@@ -44,7 +49,10 @@ def main(arguments: list[str] | None = None) -> int:
     return 1 if failures else 0
 
 
-HEADER = f"{'case / detector':24} {'alerted':>8} {'delay h':>12} {'leaked':>8} {'recall':>13} {'purity':>7} {'clusters':>8} {'false/100k':>10}"
+HEADER = (
+    f"{'case / detector':24} {'alerted':>8} {'delay h':>12} {'leaked':>8} {'recall':>13} {'purity':>7} "
+    f"{'clusters':>8} {'false/100k':>10}"
+)
 
 
 def judge(case: Case, scores: list[Score]) -> list[str]:
@@ -79,7 +87,8 @@ def report(case: Case, scores: list[Score], missed: list[str]) -> None:
     delays = [campaign.delay_h for campaign in campaigns if campaign.delay_h is not None]
     false = statistics.mean(score.false_per_100k for score in scores)
     events, accounts = scores[0].events, scores[0].accounts
-    print(f"-- {case.name}: {events:,} events, {accounts:,} accounts a seed, {sum(s.wall_s for s in scores):.0f} s{'  MISSED' if missed else ''}")
+    took = sum(score.wall_s for score in scores)
+    print(f"-- {case.name}: {events:,} events, {accounts:,} accounts a seed, {took:.0f} s{'  MISSED' * bool(missed)}")
     if campaigns:
         recalls = [campaign.recall for campaign in campaigns]
         spread = f"{min(delays):.2f}-{max(delays):.2f}" if delays else "-"

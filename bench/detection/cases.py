@@ -50,7 +50,9 @@ LATER = (
     Case(name="reasoning", scenario="reasoning", scale=1.0, delay_h_max=1.0),
     Case(name="pivot", scenario="pivot", scale=1.0, delay_h_max=1.0),
     Case(name="thousand", scenario="thousand", scale=1.0, delay_h_max=2.0),
-    Case(name="evasive", scenario="evasive", scale=1.0, delay_h_max=24.0, recall_min=0.7, purity_min=0.98, clusters_max=3),
+    Case(
+        name="evasive", scenario="evasive", scale=1.0, delay_h_max=24.0, recall_min=0.7, purity_min=0.98, clusters_max=3
+    ),
     Case(name="spread", scenario="spread", scale=1.0, days=3.0, delay_h_max=12.0, recall_min=0.85, purity_min=0.98),
     Case(name="replaced", scenario="replaced", scale=1.0, days=3.0, delay_h_max=4.0),
     Case(name="relay", scenario="relay", scale=1.0, delay_h_max=24.0, recall_min=0.6, purity_min=0.98, clusters_max=3),
