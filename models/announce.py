@@ -1,8 +1,8 @@
 """Announcements: from verdicts to the alerts and signals that leave the system.
 
 What lives here: what is said when (open, update, resolved), and to which accounts a signal goes. What does not:
-whether a cluster is a campaign (``verdict``). One alert a campaign, with updates only when it has grown by half, become more
-severe, or six hours have passed with new members.
+whether a cluster is a campaign (``verdict``). One alert a campaign, with updates only when it has grown by half,
+become more severe, or six hours have passed with new members.
 """
 
 from __future__ import annotations

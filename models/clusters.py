@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from models.communities import split
 from models.compiled import jit
+from models.swarm import Swarm
 from models.templates import Templates, distinct
 
 PROMPTS_MIN = 2  # one shared prompt is an accident, and 137 false accounts in the laboratory
@@ -25,8 +26,8 @@ SHARE_MIN = 0.15
 SHARED_ACCOUNTS_MIN = 2
 SHARED_PART_MIN = 0.10  # of the smaller template's committed accounts, where either template does not overlap
 OVERLAP_MIN = 0.5
-SURPRISE_MIN = 12.0
-"""Natural logarithm of how much more likely chance sharing is than what was seen: 12 is about 6e-6."""
+SURPRISE_MIN = 5.0
+"""Log-likelihood by which sharing must beat chance, in nats; joining may err, since communities are split again."""
 TEMPLATES_PER_ACCOUNT_MAX = 64
 
 Ints = npt.NDArray[np.int64]
@@ -53,7 +54,7 @@ def find_committed(rows: npt.NDArray[Any], templates: Templates) -> Committed:
     inside = templates.of_row >= 0
     gated[inside] = templates.gated[templates.of_row[inside]]
     picked = np.flatnonzero(gated)
-    order = picked[np.lexsort((rows["key"][picked], rows["ts"][picked], rows["account"][picked]))]
+    order = picked[np.argsort(rows["account"][picked], kind="stable")]  # rows come in the order they counted
     account = rows["account"][order]
     first = np.ones(len(order), np.bool_)
     first[1:] = account[1:] != account[:-1]
@@ -108,7 +109,7 @@ def _joined(pairs: Ints, counts: Ints, sizes: Ints, overlap: Floats, active: int
     return joined
 
 
-def join_templates(rows: npt.NDArray[Any], templates: Templates, committed: Committed, active: int) -> Ints:
+def join_templates(templates: Templates, committed: Committed, active: int, swarm: Swarm) -> Ints:
     """The cluster number of every template, -1 for those without committed accounts.
 
     ``active`` is the number of accounts active in the window, against which chance sharing is judged.
@@ -129,7 +130,9 @@ def join_templates(rows: npt.NDArray[Any], templates: Templates, committed: Comm
         size *= 2
     pairs, counts = _shared(starts, pair_template, size)
     keep = _joined(pairs, counts, sizes, overlap, active) if len(pairs) else np.zeros(0, np.bool_)
-    return np.where(sizes > 0, _roots(pairs[keep], count), -1)
+    together = np.flatnonzero(swarm.templates)
+    chain = (together[:-1] << 32) | together[1:]
+    return np.where((sizes > 0) | swarm.templates, _roots(np.concatenate([pairs[keep], chain]), count), -1)
 
 
 @jit
@@ -167,19 +170,20 @@ class Candidate:
     core: npt.NDArray[np.bool_]
 
 
-OWN_PART = 0.4  # of a template's requests that must come from the core
+SWARM_SHARE_MIN = 0.5  # of its own requests, for an account of a swarm to count with a single one
+OWN_PART = 0.5  # of the core's usual part in a template's requests: a template below it is not the cluster's own
 VARIED = 0.6
 """Where this part of the core works through several templates, one who uses a single one of them is a stranger."""
 CORE_SHARE = 0.5
 """Core accounts give at least this part of the share that the cluster's 90th percentile gives."""
 
 
-def find_candidates(rows: npt.NDArray[Any], templates: Templates, active: int) -> list[Candidate]:
-    """All clusters with at least one committed account, the largest first."""
+def find_candidates(rows: npt.NDArray[Any], templates: Templates, active: int, swarm: Swarm) -> list[Candidate]:
+    """All clusters with at least one committed account, the largest first; ``active`` as for ``join_templates``."""
     everyone = find_committed(rows, templates)
     if not len(everyone.account):
         return []
-    cluster = join_templates(rows, templates, everyone, active)
+    cluster = join_templates(templates, everyone, active, swarm)
     found = []
     of_covered = cluster[templates.of_row[everyone.rows]]
     order = np.argsort(of_covered, kind="stable")
@@ -187,10 +191,10 @@ def find_candidates(rows: npt.NDArray[Any], templates: Templates, active: int) -
     for number in np.unique(cluster[cluster >= 0]):
         picked = everyone.rows[order[bounds[number] : bounds[number + 1]]]
         for part in _parts(rows, templates, picked):
-            candidate = _candidate(rows, templates, part)
+            candidate = _candidate(rows, templates, swarm, part)
             own = _own_rows(templates, candidate)
             if not own.all() and own.any():
-                candidate = _candidate(rows, templates, part[own])
+                candidate = _candidate(rows, templates, swarm, part[own])
             if candidate.committed.any():
                 found.append(candidate)
     found.sort(key=lambda candidate: (-int(candidate.committed.sum()), int(rows["key"][candidate.rows].min())))
@@ -213,11 +217,12 @@ def _own_rows(templates: Templates, candidate: Candidate) -> npt.NDArray[np.bool
     used = templates.of_row[candidate.rows]
     by_core = np.bincount(used, weights=candidate.core[group], minlength=len(templates.requests))
     everyone = np.bincount(used, minlength=len(templates.requests))
-    own: npt.NDArray[np.bool_] = (by_core >= OWN_PART * everyone)[used]
+    usual = by_core.sum() / max(everyone.sum(), 1)
+    own: npt.NDArray[np.bool_] = (by_core >= OWN_PART * usual * everyone)[used]
     return own
 
 
-def _candidate(rows: npt.NDArray[Any], templates: Templates, picked: Ints) -> Candidate:
+def _candidate(rows: npt.NDArray[Any], templates: Templates, swarm: Swarm, picked: Ints) -> Candidate:
     """The accounts of ``picked`` covered rows, which are grouped by account and in time order."""
     account = rows["account"][picked]
     first = np.ones(len(picked), np.bool_)
@@ -229,7 +234,8 @@ def _candidate(rows: npt.NDArray[Any], templates: Templates, picked: Ints) -> Ca
     last = picked[starts[1:] - 1]
     share = np.minimum(covered / np.maximum(rows["requests_24h"][last], 1), 1.0)
     variety = distinct(group, templates.of_row[picked], len(covered))[0]
-    willing = prompts >= PROMPTS_MIN
+    fresh = np.bincount(group, weights=swarm.fresh[picked]) == covered
+    willing = (prompts >= PROMPTS_MIN) | (fresh & (share >= SWARM_SHARE_MIN))
     core = _core(willing & (share >= SHARE_MIN), share)
     if core.any() and (variety[core] >= 2).mean() >= VARIED:
         willing &= variety >= 2

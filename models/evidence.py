@@ -106,7 +106,8 @@ def _shared_attributes(features: Features) -> Iterator[Evidence]:
 
 def _one_network(features: Features) -> Iterator[Evidence]:
     if features.network_top > 0.5:
-        text = f"{_percent(features.network_top)} of the customers first came from one network, as from a campus or gateway."
+        part = _percent(features.network_top)
+        text = f"{part} of the customers first came from one network, as from a campus or a gateway."
         yield Evidence("one_network", features.network_top, 0.05, "share", -3.0, text)
 
 

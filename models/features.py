@@ -17,13 +17,12 @@ import numpy.typing as npt
 from models.clusters import Candidate
 from models.directory import Directory
 from models.sighting import BURST, REASONING
+from models.swarm import SETTLE_MS, second_lowest
 from models.templates import Templates, distinct
 
 YOUNG_DAYS = 10
 PERSISTENT_HOURS = 12
 HUB_ACCOUNTS_MIN = 3
-SETTLE_MS = 6 * 3_600_000
-"""What is in use in the first six hours of the watch may have been so for months."""
 
 
 class Features(msgspec.Struct, frozen=True):
@@ -39,6 +38,7 @@ class Features(msgspec.Struct, frozen=True):
     mean_requests: float  # covered, per core account
     dispersion: float  # variance over mean of covered requests per core account
     evenness: float  # ratio of successive factorial moments over all accounts: 1 Poisson, 2 and more heavy-tailed
+    rate: float  # covered requests per account if all send at one rate, seen or not; -1 where evenness is
     several_templates: float  # share of core accounts that use at least two
     burst: float  # share of covered requests within five minutes of one before
     follow_up: float  # share of core accounts' requests that continue a conversation
@@ -85,12 +85,15 @@ def prepare(rows: npt.NDArray[Any], candidate: Candidate, directory: Directory) 
     return Core(inside, candidate.covered[candidate.core], rows[candidate.last[candidate.core]], profiles)
 
 
-def _evenness(covered: npt.NDArray[np.int64]) -> float:
-    """E[X(X-1)(X-2)] E[X] over E[X(X-1)]^2: 1 for a Poisson count, and blind to accounts not seen at all."""
+def _evenness(covered: npt.NDArray[np.int64]) -> tuple[float, float]:
+    """E[X(X-1)(X-2)] E[X] over E[X(X-1)]^2, and E[X(X-1)] over E[X].
+
+    For Poisson counts the first is 1 and the second their mean; both are blind to accounts not seen at all.
+    """
     counts = covered.astype(np.float64)
     first, second = counts.sum(), (counts * (counts - 1)).sum()
     third = (counts * (counts - 1) * (counts - 2)).sum()
-    return float(third * first / (second * second)) if second >= 60 else -1.0
+    return (float(third * first / (second * second)), float(second / first)) if second >= 60 else (-1.0, -1.0)
 
 
 def _hubs(profiles: npt.NDArray[Any], name: str) -> tuple[int, float, float]:
@@ -148,9 +151,7 @@ def _novelty(context: Context, inside: npt.NDArray[np.int64], profiles: npt.NDAr
     What was hot before the watch had settled counts as known, so a campaign older than the watch gets no credit here.
     """
     settled = context.watch_start_ms + SETTLE_MS
-    keys = context.rows["keys"][inside]
-    held = np.arange(keys.shape[1]) < context.rows["width"][inside][:, None]
-    first = np.where(held, context.key_first_at[np.where(held, keys, 0)], 1 << 62).min(axis=1)
+    first = second_lowest(context.rows[inside], context.key_first_at)
     new = float((first >= settled).mean())
     if new < 0.5:
         return new, -1.0, -1.0
@@ -173,6 +174,7 @@ def measure(context: Context, candidate: Candidate) -> Features:
     flags = core.rows["flags"]
     located = core.rows["network"][core.rows["network"] != 0]
     weights = templates.requests[candidate.templates]
+    evenness, rate = _evenness(candidate.covered)
     novelty = _novelty(context, inside, core.profiles)
     return Features(
         accounts=len(counts),
@@ -184,7 +186,8 @@ def measure(context: Context, candidate: Candidate) -> Features:
         templates=len(np.unique(every)),
         mean_requests=float(counts.mean()),
         dispersion=float(counts.var() / counts.mean()),
-        evenness=_evenness(candidate.covered),
+        evenness=evenness,
+        rate=rate,
         several_templates=float((used >= 2).mean()),
         burst=float(((flags & BURST) != 0).mean()),
         follow_up=float((core.last["follow_ups_24h"] / np.maximum(core.last["requests_24h"], 1)).mean()),

@@ -23,7 +23,7 @@ from models.sighting import FIRST_TURN
 
 LOOSE = 0.4
 TIGHT = 0.6
-SAMPLED_ROWS = 512.0
+SAMPLED_ROWS = 128.0
 """A key needs no more rows than this to tell which keys go with it."""
 CUSTOMERS_MIN = 8
 NETWORKS_MIN = 4  # a gateway, a class or a campus has one or two

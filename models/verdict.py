@@ -6,6 +6,7 @@ What lives here: thresholds and the reasons for a decision. What does not: the w
 from __future__ import annotations
 
 import enum
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,7 @@ from models.features import Features
 CORE_CUSTOMERS_MIN = 12
 CORE_NETWORKS_MIN = 4
 CORE_PART_MIN = 0.10
+EVEN_MAX = 1.6
 OPEN_SCORE = 7.0
 HOLD_SCORE = 4.0
 """An open campaign stays one until its score falls below this: hysteresis, so that a noisy hour does not flap."""
@@ -57,11 +59,23 @@ def judge(features: Features, evidence: list[Evidence], thresholds: Thresholds, 
         return Reason.TOO_FEW_CUSTOMERS
     if 0 < features.networks < CORE_NETWORKS_MIN:
         return Reason.TOO_FEW_NETWORKS
-    if features.core_part < CORE_PART_MIN:
+    if features.core_part < _core_part_needed(features):
         return Reason.DILUTED
     if score >= thresholds.open_score:
         return Reason.CAMPAIGN
     return Reason.HELD if is_open and score >= thresholds.hold_score else Reason.WEAK
+
+
+def _core_part_needed(features: Features) -> float:
+    """The part of touched accounts that must be core.
+
+    Where requests fall on accounts as one common rate lets them, an account with one request so far is a member that
+    has not come round again, not a bystander: half of what that rate lets be committed is then enough.
+    """
+    if not 0.0 <= features.evenness <= EVEN_MAX or features.rate <= 0.0:
+        return CORE_PART_MIN
+    none = math.exp(-features.rate)
+    return min(CORE_PART_MIN, 0.5 * (1.0 - none - features.rate * none) / (1.0 - none))
 
 
 def severity_of(accounts: int, score: float) -> Severity:

@@ -93,7 +93,8 @@ def report(case: Case, scores: list[Score], missed: list[str]) -> None:
         recalls = [campaign.recall for campaign in campaigns]
         spread = f"{min(delays):.2f}-{max(delays):.2f}" if delays else "-"
         print(
-            f"{'distilwatch':24} {len(delays):>4}/{len(campaigns):<3} {spread:>12} {max(c.leaked for c in campaigns):>8.2%} "
+            f"{'distilwatch':24} {len(delays):>4}/{len(campaigns):<3} {spread:>12} "
+            f"{max(c.leaked for c in campaigns):>8.2%} "
             f"{min(recalls):>6.3f}-{max(recalls):<6.3f} {min(c.purity for c in campaigns):>7.3f} "
             f"{max(c.clusters for c in campaigns):>8} {false:>10.1f}"
         )

@@ -39,12 +39,13 @@ CASES = (
     Case(name="small", scenario="small", scale=1.0, delay_h_max=6.0),
     Case(name="two", scenario="two", scale=1.0, delay_h_max=4.0),
     Case(
-        name="letter_pace", scenario="letter", scale=1.0, days=0.15, knobs=(("start_h", 2.0), ("signup_burst_h", 2.0)),
+        name="letter_pace", scenario="letter", scale=1.0, days=0.29, knobs=(("start_h", 6.5),),
         delay_h_max=0.25, recall_min=0.0,
     ),
     Case(name="calm", scenario="calm", scale=1.0, false_per_100k_max=5.0),
 )  # fmt: skip
-"""The first marks. ``letter_pace`` is the letter at its full pace for 96 minutes; recall is not scored so early."""
+"""The first marks. ``letter_pace`` is the letter at its full pace, for its first half hour after a watch of
+6.5 hours; recall is not scored so early."""
 
 LATER = (
     Case(name="reasoning", scenario="reasoning", scale=1.0, delay_h_max=1.0),

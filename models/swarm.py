@@ -1,0 +1,82 @@
+"""The swarm: new templates that new accounts bring, before any account has come round again.
+
+What lives here: finding templates that were unknown when the watch had settled, whose users first appeared with them
+and have used them once. A pool that deals its requests round robin over 25,000 accounts gives nobody a second request
+for an hour, yet in minutes it fills a hundred new templates with accounts that nobody knew. What does not: naming
+accounts, which still takes an account's own repeated requests (``verdict``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from models.directory import Directory
+from models.templates import Templates
+
+SETTLE_MS = 6 * 3_600_000
+"""What is in use in the first six hours of the watch may have been so for months."""
+ARRIVED_MS = 3_600_000  # an account came with a template if it appeared at most this long before it turned hot
+CUSTOMERS_MIN = 12  # of one template
+FRESH_MIN = 0.8  # share of a template's requests from accounts that came with it
+SINGLE_MAX = 1.6  # requests per customer
+ACCOUNTS_MIN = 200  # of all such templates together
+TEMPLATES_MIN = 3
+
+
+@dataclass(slots=True)
+class Swarm:
+    """Which templates are a swarm's, and which covered rows are by accounts that came with theirs."""
+
+    templates: npt.NDArray[np.bool_]  # (t,)
+    fresh: npt.NDArray[np.bool_]  # (n,)
+
+    @classmethod
+    def none(cls, rows: int, templates: int) -> Swarm:
+        """No swarm."""
+        return cls(np.zeros(templates, np.bool_), np.zeros(rows, np.bool_))
+
+
+def second_lowest(rows: npt.NDArray[Any], key_first_at: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Since when each row's shared text is known, by the second oldest of its keys: one old phrase says nothing."""
+    held = np.arange(rows["keys"].shape[1]) < rows["width"][:, None]
+    first = np.where(held, key_first_at[np.where(held, rows["keys"], 0)], np.iinfo(np.int64).max)
+    return np.partition(first, 1, axis=1)[:, 1]
+
+
+def find_swarm(
+    rows: npt.NDArray[Any],
+    templates: Templates,
+    directory: Directory,
+    key_first_at: npt.NDArray[np.int64],
+    settled_ms: int,
+) -> Swarm:
+    """The swarm among ``rows``, or none where it is too small to be one."""
+    count = len(templates.requests)
+    nothing = Swarm.none(len(rows), count)
+    single = templates.requests <= SINGLE_MAX * templates.customers
+    possible = templates.gated & single & (templates.customers >= CUSTOMERS_MIN)
+    inside = np.flatnonzero(templates.of_row >= 0)
+    inside = inside[possible[templates.of_row[inside]]]
+    if not len(inside):
+        return nothing
+    used = templates.of_row[inside]
+    known = second_lowest(rows[inside], key_first_at)
+    since = np.full(count, np.iinfo(np.int64).max)
+    np.minimum.at(since, used, known)
+    new = since[used] >= settled_ms
+    inside, used = inside[new], used[new]
+    place = directory.rows(rows["account"][inside])
+    seen = np.where(place >= 0, directory.profiles.records["ts"][np.maximum(place, 0)], 0)
+    fresh = seen >= since[used] - ARRIVED_MS
+    part = np.bincount(used, weights=fresh, minlength=count) / np.maximum(templates.requests, 1)
+    chosen = possible & (part >= FRESH_MIN)
+    mine = chosen[used] & fresh
+    if chosen.sum() < TEMPLATES_MIN or len(np.unique(rows["customer"][inside[mine]])) < ACCOUNTS_MIN:
+        return nothing
+    nothing.templates[:] = chosen
+    nothing.fresh[inside[mine]] = True
+    return nothing
