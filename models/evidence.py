@@ -13,6 +13,7 @@ from models.features import Features
 
 MEAN_REQUESTS_MIN = 4.0  # a variance over fewer requests an account says nothing
 LARGE, VERY_LARGE = 100, 400  # committed accounts
+OLD = 0.2  # share of new templates up to which a cluster is as old as the watch
 Reading = Callable[[Features], Iterator[Evidence]]
 
 
@@ -142,7 +143,7 @@ def _repeats(features: Features) -> Iterator[Evidence]:
 
 def _new_templates(features: Features) -> Iterator[Evidence]:
     value = features.new_templates
-    weight = 1.0 if value >= 0.8 else -2.0 if value <= 0.2 else 0.0
+    weight = 1.0 if value >= 0.8 else -2.0 if value <= OLD else 0.0
     text = f"{_percent(value)} of the template requests use shared text that nobody used when the watch had settled."
     yield Evidence("new_templates", value, 0.5, "share", weight, text)
 
@@ -156,11 +157,19 @@ def _new_accounts(features: Features) -> Iterator[Evidence]:
     yield Evidence("new_accounts", value, fleet, "share", weight, text)
 
 
+def _devotion(features: Features) -> Iterator[Evidence]:
+    value = features.share
+    weight = 1.0 if value >= 0.8 else 0.0
+    text = f"The templates are {_percent(value)} of all that the middle account sends."
+    yield Evidence("nothing_else", value, 0.3, "share", weight, text)
+
+
 def _scale(features: Features) -> Iterator[Evidence]:
     value = features.accounts
     if value < LARGE:
         return
-    weight = 1.0 if value < VERY_LARGE else 2.0
+    known = features.new_templates <= OLD  # many firms with one vendor's macros may be as many, and as old
+    weight = (0.0 if known else 1.0) if value < VERY_LARGE else (1.0 if known else 2.0)
     text = (
         f"{value:,} accounts commit to the same templates; look-alikes of this size that are this alike are not known."
     )
@@ -182,6 +191,7 @@ READINGS: tuple[Reading, ...] = (
     _repeats,
     _new_templates,
     _new_accounts,
+    _devotion,
     _scale,
 )
 """Every reading, in the order in which an alert lists them."""

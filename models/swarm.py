@@ -65,10 +65,10 @@ def find_swarm(
         return nothing
     used = templates.of_row[inside]
     known = second_lowest(rows[inside], key_first_at)
+    new = known >= settled_ms  # single rows may hold old phrases beside the template's own
+    inside, used, known = inside[new], used[new], known[new]
     since = np.full(count, np.iinfo(np.int64).max)
     np.minimum.at(since, used, known)
-    new = since[used] >= settled_ms
-    inside, used = inside[new], used[new]
     place = directory.rows(rows["account"][inside])
     seen = np.where(place >= 0, directory.profiles.records["ts"][np.maximum(place, 0)], 0)
     fresh = seen >= since[used] - ARRIVED_MS

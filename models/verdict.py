@@ -20,7 +20,7 @@ CORE_CUSTOMERS_MIN = 12
 CORE_NETWORKS_MIN = 4
 CORE_PART_MIN = 0.10
 EVEN_MAX = 1.6
-OPEN_SCORE = 7.0
+OPEN_SCORE = 7.5
 HOLD_SCORE = 4.0
 """An open campaign stays one until its score falls below this: hysteresis, so that a noisy hour does not flap."""
 CONFIRMED_BELOW = 100
