@@ -33,7 +33,7 @@ from models.wire import pack, unpack
 ROWS_MIN = 64
 GROWTH = 0.25
 """Evaluate once this part of the covered requests is new: what all evaluations cost is a few times the last."""
-PERIOD_MS = 900_000
+PERIOD_MS = 600_000
 QUIET_PERIOD_MS = 3_600_000
 ACCOUNTS_MIN = 12
 

@@ -190,7 +190,7 @@ def find_candidates(rows: npt.NDArray[Any], templates: Templates, active: int, s
     bounds = np.searchsorted(of_covered[order], np.arange(len(templates.requests) + 1))
     for number in np.unique(cluster[cluster >= 0]):
         picked = everyone.rows[order[bounds[number] : bounds[number + 1]]]
-        for part in _parts(rows, templates, picked):
+        for part in _parts(rows, templates, swarm, picked):
             candidate = _candidate(rows, templates, swarm, part)
             own = _own_rows(templates, candidate)
             if not own.all() and own.any():
@@ -201,13 +201,19 @@ def find_candidates(rows: npt.NDArray[Any], templates: Templates, active: int, s
     return found
 
 
-def _parts(rows: npt.NDArray[Any], templates: Templates, picked: Ints) -> list[Ints]:
-    """The rows of a connected cluster by the community of their account."""
+def _parts(rows: npt.NDArray[Any], templates: Templates, swarm: Swarm, picked: Ints) -> list[Ints]:
+    """The rows of a connected cluster by the community of their account.
+
+    A swarm's templates count as one: a dealer that goes round accounts and templates in step gives each account its
+    own few, and would seem to run as many campaigns.
+    """
     account = rows["account"][picked]
     number = np.zeros(len(picked), np.int64)
     number[1:] = np.cumsum(account[1:] != account[:-1])
     first = np.flatnonzero(np.append(True, account[1:] != account[:-1]))
-    community = split(number, templates.of_row[picked], account[first])[number]
+    used = templates.of_row[picked]
+    used = np.where(swarm.templates[used], len(templates.requests), used)
+    community = split(number, used, account[first])[number]
     return [picked[community == each] for each in np.unique(community)]
 
 
