@@ -14,10 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from models.alert import Alert, Attribute, Mode, Signal, Status, Template
+from models.clusters import Candidate
 from models.hashing import KeyedHash
 from models.identity import Campaign
 from models.network import network_text
-from models.verdict import Reason, action_of, named, severity_of
+from models.verdict import Reason, action_of, beyond_doubt, named, severity_of
 
 if TYPE_CHECKING:
     from models.campaigns import Campaigns, Evaluation, Judged
@@ -103,16 +104,20 @@ class Announcer:
             campaign.requests_before = len(candidate.rows)
         alert_id = self._alert_id(campaign)
         fresh = sum(int(account) not in campaign.members for account in accounts)
-        self._signal(judged, campaign, state, decisions, (accounts, candidate.share[chosen], now, alert_id))
-        severity = severity_of(len(campaign.members), judged.score)
+        self._signal(judged, campaign, state, decisions, (accounts, beyond_doubt(candidate)[chosen], now, alert_id))
+        size = _size(campaign, candidate)
+        severity = severity_of(size, judged.score)
         louder = campaign.said_severity and SEVERITIES.index(severity) > SEVERITIES.index(campaign.said_severity)
-        grown = len(campaign.members) >= GROWN * max(campaign.said_accounts, 1)
-        aged = now - campaign.said_ms >= UPDATE_MS and fresh > 0
-        if status is None and (grown or louder or aged):
+        grown = size >= GROWN * max(campaign.said_accounts, 1)
+        more = fresh > 0 or len(candidate.rows) >= GROWN * campaign.said_requests
+        aged = now - campaign.said_ms >= UPDATE_MS and more
+        ended = evaluation.final and size > campaign.said_accounts
+        if status is None and (grown or louder or aged or ended):
             status = "update"
             campaign.updates += 1
         if status is not None:
-            campaign.said_accounts, campaign.said_severity, campaign.said_ms = len(campaign.members), severity, now
+            campaign.said_accounts, campaign.said_severity, campaign.said_ms = size, severity, now
+            campaign.said_requests = len(candidate.rows)
             decisions.alerts.append(self._alert(evaluation, judged, campaign, state, (status, accounts)))
 
     def _alert_id(self, campaign: Campaign) -> str:
@@ -126,16 +131,16 @@ class Announcer:
         campaign: Campaign,
         state: Campaigns,
         decisions: Decisions,
-        told: tuple[npt.NDArray[np.uint64], npt.NDArray[np.float64], int, str],
+        told: tuple[npt.NDArray[np.uint64], npt.NDArray[np.bool_], int, str],
     ) -> None:
         """Give every named account a signal, or renew one that is half over."""
-        accounts, shares, now, alert_id = told
+        accounts, stern, now, alert_id = told
         due = [
             at for at, account in enumerate(accounts) if campaign.members.get(int(account), 0) < now + SIGNAL_MS // 2
         ]
         ids = state.directory.account_ids(accounts[due])
         for at, account_id in zip(due, ids, strict=True):
-            action, multiplier = action_of(judged.score, float(shares[at]))
+            action, multiplier = action_of(judged.score, stern=bool(stern[at]))
             campaign.members[int(accounts[at])] = now + SIGNAL_MS
             signal = Signal(
                 account_id=account_id,
@@ -164,7 +169,7 @@ class Announcer:
         candidate = judged.candidate
         sample = state.directory.account_ids(np.sort(accounts)[:MEMBERS_SAMPLE])
         requests = int(candidate.covered.sum())
-        severity = severity_of(len(campaign.members), judged.score)
+        severity = severity_of(_size(campaign, candidate), judged.score)
         return Alert(
             alert_id=self._alert_id(campaign)
             if status != "update"
@@ -180,11 +185,11 @@ class Announcer:
             first_seen=campaign.first_seen_ms,
             last_seen=campaign.last_seen_ms,
             score=round(judged.score, 3),
-            accounts=len(campaign.members),
+            accounts=_size(campaign, candidate),
             requests=requests,
             window="24h",
             members_sample=sample,
-            evidence=[item for item in judged.evidence if item.weight >= 0],
+            evidence=[item for item in judged.evidence if item.weight > 0],
             counter_evidence=[item for item in judged.evidence if item.weight < 0],
             templates=self._templates(evaluation, judged, state),
             attributes=_attributes(self._hash, judged, state),
@@ -253,13 +258,20 @@ class Announcer:
         campaign.members = {}
 
 
+def _size(campaign: Campaign, candidate: Candidate) -> int:
+    """Accounts of a campaign: those it named, and those of its core that have yet to repeat themselves."""
+    waiting = sum(int(account) not in campaign.members for account in candidate.account[candidate.core])
+    return len(campaign.members) + waiting
+
+
 def _summary(campaign: Campaign, judged: Judged, requests: int) -> str:
     """The first sentence the person on call reads."""
     features = judged.features
     templates = f"{features.templates} shared template{'s' if features.templates != 1 else ''}"
+    size, named_now = _size(campaign, judged.candidate), len(campaign.members)
     return (
-        f"{len(campaign.members):,} accounts work together through {templates}: {requests:,} requests in 24 hours, "
-        f"{campaign.requests_before:,} before the first alert."
+        f"{size:,} accounts work together through {templates}: {requests:,} requests in 24 hours, "
+        f"{campaign.requests_before:,} before the first alert; {named_now:,} of the accounts named so far."
     )
 
 

@@ -62,6 +62,7 @@ class Evaluation:
     rows: npt.NDArray[Any]
     templates: Templates
     judged: list[Judged] = field(default_factory=list)
+    final: bool = False  # the stream has ended for now
 
 
 class Campaigns:
@@ -115,7 +116,7 @@ class Campaigns:
         """Nothing follows for now: evaluate what has come since the last evaluation."""
         decisions = Decisions()
         if self._rows_since:
-            self._evaluate(max(self.watermark_ms, self._evaluated_ms), decisions)
+            self._evaluate(max(self.watermark_ms, self._evaluated_ms), decisions, final=True)
         return decisions
 
     def _take(self, due: SightingBatch, first: int, end: int) -> None:
@@ -151,7 +152,7 @@ class Campaigns:
     def _any_open(self) -> bool:
         return any(campaign.open for campaign in self.memory.campaigns.values())
 
-    def _evaluate(self, now_ms: int, decisions: Decisions) -> None:
+    def _evaluate(self, now_ms: int, decisions: Decisions, *, final: bool = False) -> None:
         """One evaluation: templates, clusters, verdicts, announcements."""
         self._evaluated_ms, self._rows_since = now_ms, 0
         self._learn_until(now_ms)
@@ -163,7 +164,7 @@ class Campaigns:
         rows = self.covered.events.rows
         rows = rows[rows["width"] > 1]  # a single hot key is a common phrase until a second one turns hot
         templates = find_templates(rows, len(self.covered.keys))
-        self.latest = Evaluation(now_ms, rows, templates)
+        self.latest = Evaluation(now_ms, rows, templates, final=final)
         first_at = self.covered.keys.rows["first_at"]
         swarm = find_swarm(rows, templates, self.directory, first_at, self.watch_start_ms + SETTLE_MS)
         candidates = [

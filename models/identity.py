@@ -31,6 +31,7 @@ class Campaign(msgspec.Struct):
     said_accounts: int = 0
     said_severity: str = ""
     said_ms: int = 0
+    said_requests: int = 0
     episode: int = 0
     requests_before: int = 0
     members: dict[int, int] = {}  # account hash -> time until which its signal holds
