@@ -294,7 +294,7 @@ COMMANDS = {
         (
             "replay events.jsonl.gz --alerts alerts.jsonl --signals signals.jsonl",
             "replay monday.jsonl --state kept && distilwatch replay tuesday.jsonl --state kept",
-            "zcat *.gz | distilwatch replay - --format litellm --quiet",
+            "replay - --format litellm --quiet",
         ),
     ),
     "simulate": Command(
@@ -331,7 +331,7 @@ COMMANDS = {
         "show or check the settings in the environment",
         _declare_config,
         _config,
-        ("config show", "DISTILWATCH_BROKERS=kafka:9092 distilwatch config check"),
+        ("config show", "config check -o json"),
     ),
 }
 """All commands, in the order a newcomer meets them."""
