@@ -1,0 +1,398 @@
+"""The pages tell the truth: names, figures of the code, commands and links are compared with what is there."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import random
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+import yaml
+
+from bench.__main__ import NAMES as BENCHES
+from bench.detection.cases import CASES, LATER
+from models import reasons
+from models.account_rules import AccountRules, mode_under
+from models.accounts import FIREHOSE, MANY_NETWORKS, REASONING_VOLUME
+from models.alert import Alert, Evidence, Signal
+from models.announce import RUNBOOK
+from models.decode import FORMATS
+from models.evidence import READINGS, weigh
+from models.features import Features
+from models.hashing import KeyedHash
+from models.request import KNOWN
+from models.sighting import SIGHTING
+from models.strings import Strings
+from streams import cli
+from streams.config import known_names
+from streams.metrics import Metrics
+from streams.redis_signals import cluster_key, signal_key
+from streams.topics import Topics
+from tests.streams.test_cli import clean
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])
+BLOCK = re.compile(r"^```(\S*)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+OTHERS = {"DISTILWATCH_CORPUS", "KAFKA_HOME"}
+"""Names of the environment that benches and tests read, not the hosts."""
+
+
+def text(name: str) -> str:
+    return (ROOT / name).read_text()
+
+
+def everything() -> str:
+    return "\n".join(page.read_text() for page in PAGES)
+
+
+def quoted(source: str) -> set[str]:
+    """Everything between single backticks."""
+    return set(re.findall(r"`([^`\n]+)`", source))
+
+
+def table_rows(source: str) -> Iterator[list[str]]:
+    """The cells of every table row."""
+    for line in source.splitlines():
+        if line.startswith("| ") or line.startswith("|-"):
+            yield [cell.strip() for cell in line.strip().strip("|").split("|")]
+
+
+def section(page: str, heading: str) -> str:
+    """What stands under one heading."""
+    found = re.search(rf"^(#+) {re.escape(heading)}\n(.*?)(?=^#{{1,3}} |\Z)", text(page), re.MULTILINE | re.DOTALL)
+    assert found, f"{page} has no heading {heading!r}"
+    return found[2]
+
+
+def slug(heading: str) -> str:
+    """A heading's anchor, as forges make it."""
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+def anchors(page: Path) -> set[str]:
+    without_code = BLOCK.sub("", page.read_text())
+    return {slug(line.lstrip("#")) for line in without_code.splitlines() if line.startswith("#")}
+
+
+# What the code names, the pages name, and the reverse.
+
+
+def test_every_setting_is_documented_and_the_reverse() -> None:
+    said = set(re.findall(r"\b(?:DISTILWATCH|KAFKA|REDIS)_[A-Z_]*[A-Z]", text("docs/operate.md")))
+    assert said == known_names()
+    elsewhere = set(re.findall(r"\b(?:DISTILWATCH|KAFKA|REDIS)_[A-Z_]*[A-Z]", everything()))
+    assert elsewhere - known_names() == OTHERS
+
+
+def test_defaults_of_settings_are_those_of_the_code() -> None:
+    from streams.config import load
+
+    settings = load({})
+    values = {
+        "DISTILWATCH_PARTITIONS": settings.kafka.partitions,
+        "DISTILWATCH_REPLICATION": settings.kafka.replication,
+        "DISTILWATCH_SESSION_MS": settings.kafka.session_ms,
+        "DISTILWATCH_CHECKPOINT_MS": settings.engine.checkpoint_ms,
+        "DISTILWATCH_SNAPSHOT_S": settings.engine.snapshot_s,
+        "DISTILWATCH_SNAPSHOT_BYTES_PER_S": settings.engine.snapshot_bytes_per_s,
+        "DISTILWATCH_IDLE_MS": settings.engine.idle_ms,
+        "DISTILWATCH_BATCH_RECORDS": settings.engine.batch_records,
+        "DISTILWATCH_REDIS_TIMEOUT_MS": settings.redis.timeout_ms,
+        "DISTILWATCH_HTTP_PORT": settings.http.port,
+        "DISTILWATCH_HTTP_HOST": settings.http.host,
+        "DISTILWATCH_MODE": settings.mode,
+        "DISTILWATCH_TENANT": settings.tenant,
+    }
+    said = {row[0].strip("`"): row[1].strip("`") for row in table_rows(text("docs/operate.md"))}
+    assert {name: said.get(name) for name in values} == {name: str(value) for name, value in values.items()}
+
+
+def test_every_metric_is_documented_and_the_reverse() -> None:
+    metrics = Metrics()
+    for stage in ("observe", "fanin", "campaigns"):
+        metrics.observe_events(stage, dict)
+    kept = {family.name: family.type for family in metrics.registry.collect()}
+    exported = {name + "_total" * (kind == "counter") for name, kind in kept.items()}
+    assert set(re.findall(r"\bdistilwatch_[a-z_]+", text("docs/operate.md"))) == exported
+    secrets = {"distilwatch_secret"}
+    assert set(re.findall(r"\bdistilwatch_[a-z_]+", everything())) - secrets == exported
+
+
+def test_every_topic_is_documented_with_its_retention_and_the_reverse() -> None:
+    catalogue = {spec.name: spec for spec in Topics().catalogue()}
+    assert set(re.findall(r"\bdistilwatch\.[a-z-]+\.v\d", everything())) == set(catalogue)
+    for row in table_rows(section("docs/operate.md", "Topics")):
+        for name in quoted(row[0]) & set(catalogue):
+            kept = catalogue[name].config
+            days = int(kept.get("retention.ms", 0)) // 86_400_000
+            assert row[2] == (f"{days} days" if kept["cleanup.policy"] == "delete" else "compacted"), name
+
+
+def test_every_reject_reason_is_documented_and_the_reverse() -> None:
+    said = set().union(*(quoted(row[0]) for row in table_rows(section("docs/events.md", "Reject reasons"))))
+    assert said == reasons.REASONS
+
+
+def test_every_field_of_a_request_is_documented() -> None:
+    said = quoted(section("docs/events.md", "Fields"))
+    assert said >= KNOWN
+
+
+def test_every_format_is_documented() -> None:
+    said = {row[0].strip("`") for row in table_rows(section("docs/events.md", "Formats"))}
+    assert said >= set(FORMATS) - {"auto"}
+
+
+@pytest.mark.parametrize(("kind", "heading"), [(Alert, "Alert"), (Signal, "Signal")])
+def test_every_field_of_what_leaves_is_documented_with_an_example(kind: type[msgspec.Struct], heading: str) -> None:
+    page = section("docs/alerts-and-signals.md", heading)
+    said = set().union(*(quoted(row[0]) for row in table_rows(page)))
+    assert said == set(kind.__struct_fields__)
+    example = next(body for language, body in BLOCK.findall(page) if language == "json")
+    read = msgspec.json.decode(example, type=kind, strict=True)
+    assert set(msgspec.json.decode(example)) == set(kind.__struct_fields__)
+    assert read.mode == "enforce"
+
+
+def test_redis_keys_are_those_written() -> None:
+    said = quoted(text("docs/alerts-and-signals.md"))
+    assert {signal_key("default", "<account_id>"), cluster_key("default", "<cluster_id>")} <= said
+
+
+# What the detector believes.
+
+CHOICES = {
+    "accounts": [12, 50, 99, 100, 399, 400, 9000],
+    "templates": [1, 2, 3, 60],
+    "payment_hubs": [0, 1, 2, 3, 20],
+    "network_hubs": [0, 1, 2, 3, 20],
+    "mean_requests": [1.0, 3.9, 4.0, 20.0],
+    "dispersion": [0.5, 2.0, 3.0, 3.5, 5.0, 6.0, 9.0, 10.0, 40.0],
+    "evenness": [-1.0, 0.5, 1.25, 1.5, 1.6, 2.0, 2.5, 3.0, 4.0, 9.0],
+    "client_lift": [1.0, 4.9, 5.0, 50.0],
+}
+SHARES = [-1.0, 0.0, 0.02, 0.04, 0.06, 0.1, 0.15, 0.2, 0.3, 0.35, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.9, 1.0]
+
+
+def every_reading() -> dict[str, set[float]]:
+    """The points that each evidence can give, over clusters of any shape."""
+    draw = random.Random(7)
+    found: dict[str, set[float]] = {}
+    for _ in range(30_000):
+        values = {name: draw.choice(CHOICES.get(name, SHARES)) for name in Features.__struct_fields__}
+        for item in weigh(Features(**values)):
+            found.setdefault(item.name, set()).add(item.weight)
+    return found
+
+
+def test_the_evidence_table_is_that_of_the_code() -> None:
+    said = {}
+    for row in table_rows(section("docs/detection.md", "6. Evidence")):
+        if len(row) == 3 and row[0].startswith("`"):
+            said[row[0].strip("`")] = {float(points) for points in re.split(r",\s*", row[2])}
+    found = every_reading()
+    assert len(found) >= len(READINGS)
+    assert said == found
+
+
+def test_every_constant_shown_has_its_value() -> None:
+    seen = 0
+    for page in PAGES:
+        for row in table_rows(page.read_text()):
+            named = re.fullmatch(r"`(\w+)\.([A-Z_]+)`", row[0])
+            if named:
+                value = getattr(importlib.import_module(f"models.{named[1]}"), named[2])
+                assert float(row[1]) == float(value), row[0]
+                seen += 1
+    assert seen > 30
+
+
+def rules() -> list[Alert]:
+    """An alert of each account rule."""
+    marks = np.array([FIREHOSE | REASONING_VOLUME | MANY_NETWORKS], np.uint8)
+    maker = AccountRules(KeyedHash(b"documentation secret"), mode=mode_under("enforce"))
+    decided = maker.decide(Strings.of(["somebody"]), marks, np.zeros(1, SIGHTING))
+    assert decided.signals == []
+    return decided.alerts
+
+
+def test_account_rules_tell_people_and_not_the_limiter() -> None:
+    assert {alert.mode for alert in rules()} == {"alert"}
+    assert {alert.rule for alert in rules()} == quoted(section("docs/detection.md", "9. Account rules")) - {"enforce"}
+
+
+@pytest.mark.parametrize("url", [RUNBOOK, *(alert.runbook_url for alert in rules())])
+def test_every_alert_leads_into_the_runbook(url: str) -> None:
+    path, _, anchor = url.partition("#")
+    assert anchor in anchors(ROOT / path)
+
+
+# Commands.
+
+
+def shell_lines() -> Iterator[tuple[str, str]]:
+    """Every line of every shell block, with its page."""
+    for page in PAGES:
+        for language, body in BLOCK.findall(page.read_text()):
+            if language == "sh":
+                yield from ((page.name, line) for line in body.splitlines() if line.strip())
+
+
+def commands(line: str) -> Iterator[list[str]]:
+    """The simple commands of a line, without assignments in front."""
+    lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+    lexer.whitespace_split = True
+    lexer.commenters = "#"
+    words: list[str] = []
+    for word in [*lexer, ";"]:
+        if set(word) <= set("|&;()<>"):
+            if words:
+                yield words
+            words = []
+        elif words or not re.match(r"[A-Z_]+=", word):
+            words.append(word)
+
+
+def ours() -> list[tuple[str, list[str]]]:
+    return [
+        (page, words[1:])
+        for page, line in shell_lines()
+        for words in commands(line)
+        if words[0].split("/")[-1] == "distilwatch"
+    ]
+
+
+def test_pages_have_commands() -> None:
+    assert {words[0] for _, words in ours()} == set(cli.COMMANDS)
+
+
+@pytest.mark.parametrize(("page", "words"), ours(), ids=lambda value: value if isinstance(value, str) else value[0])
+def test_every_command_shown_is_one(page: str, words: list[str]) -> None:
+    assert cli._parser(words[0]).parse_args(words).command == words[0]
+
+
+def test_every_command_and_option_is_documented_and_the_reverse() -> None:
+    pages = quoted(text("docs/commands.md"))
+    offered = {"--version", "--help"}
+    for name in cli.COMMANDS:
+        assert f"distilwatch {name}" in pages
+        parser = next(
+            action.choices[name]
+            for action in cli._parser(name)._actions
+            if isinstance(action, argparse._SubParsersAction)
+        )
+        offered |= {option for action in parser._actions for option in action.option_strings}
+    said = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", text("docs/commands.md")))
+    assert said == offered - {"-h"}
+    shown = {word for _, words in ours() for word in words if re.fullmatch(r"--?[a-z][a-z-]*", word)}
+    assert shown <= offered
+
+
+def test_inline_commands_exist() -> None:
+    for page in PAGES:
+        for words in re.findall(r"`distilwatch ([a-z][a-z-]*)", page.read_text()):
+            assert words in cli.COMMANDS, (page.name, words)
+
+
+def test_make_targets_and_benches_exist() -> None:
+    targets = set(re.findall(r"^([a-z]+):", text("Makefile"), re.MULTILINE))
+    shown = {words[1] for _, line in shell_lines() for words in commands(line) if words[0] == "make"}
+    assert shown >= {"demo", "test", "bench", "check"}
+    assert shown | set(re.findall(r"`make ([a-z]+)`", everything())) <= targets
+    cases = {case.name for case in (*CASES, *LATER)}
+    for names in re.findall(r"-m bench ([a-z ]+)", everything()):
+        assert set(names.split()) <= set(BENCHES)
+    for names in re.findall(r"-m bench\.detection ([a-z_ ]+)", everything()):
+        assert set(names.split()) <= cases
+    assert [line.split() for line in text(".ci/run").splitlines() if line.startswith("make")] == [["make", "test"]]
+
+
+def test_make_help_names_every_target() -> None:
+    shown = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    said = {line.split()[0] for line in shown.splitlines()}
+    assert said >= {"help", "install", "demo", "test", "check", "bench"}
+
+
+def test_the_replay_of_the_readme_runs(tmp_path: Path) -> None:
+    """The commands of the README in their order, with a fleet a tenth of the size to keep the suite short."""
+    lines = section("README.md", "Replay a file of your own")
+    block = next(body for language, body in BLOCK.findall(lines) if language == "sh")
+    ran = []
+    for line in block.replace("--scale 0.02", "--scale 0.002").splitlines():
+        (words,) = commands(line)
+        command = [sys.executable, "-m", "streams", *words[1:]]
+        env = clean(PYTHONPATH=str(ROOT))
+        done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, timeout=200, check=False)
+        assert done.returncode == 0, (line, done.stderr)
+        ran.append(done.stdout.decode())
+    assert len(ran) == 3
+    assert "1 campaign found" in ran[-1]
+    alerts = [msgspec.json.decode(line, type=Alert) for line in (tmp_path / "a.jsonl").read_bytes().splitlines()]
+    assert alerts[0].status == "open"
+    assert all(isinstance(item, Evidence) for item in alerts[0].evidence)
+
+
+# Links, promises, containers.
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", BLOCK.sub("", page.read_text())):
+        if target.startswith("https://"):
+            continue
+        path, _, anchor = target.partition("#")
+        found = (page.parent / path).resolve() if path else page
+        assert found.exists(), target
+        assert not anchor or anchor in anchors(found), target
+
+
+def test_files_named_exist() -> None:
+    for page in PAGES:
+        for name in quoted(page.read_text()):
+            if re.fullmatch(r"(?:models|streams|tests|bench|docs|docker)/[\w/.-]*", name):
+                assert (ROOT / name).exists(), (page.name, name)
+
+
+def test_every_promise_names_a_test_that_exists() -> None:
+    promises = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text("docs/guarantees.md"))
+    assert len(promises) > 25
+    for path, name in promises:
+        assert re.search(rf"^(?:async )?def {name}\(", text(path), re.MULTILINE), f"{path}::{name}"
+    cases = [
+        row for row in table_rows(text("docs/guarantees.md")) if row[0] not in ("case", "") and "-" not in row[0][:3]
+    ]
+    assert all("tests/" in row[1] for row in cases)
+
+
+def test_the_compose_file_keeps_to_this_machine_and_names_real_settings() -> None:
+    compose = yaml.safe_load(text("docker/compose.yaml"))
+    services = compose["services"]
+    ports = [port for service in services.values() for port in service.get("ports", [])]
+    assert ports
+    assert all(port.startswith("127.0.0.1:") for port in ports)
+    named = {name for service in services.values() for name in service.get("environment", {})}
+    assert {name for name in named if name.startswith("DISTILWATCH_")} <= known_names()
+    for service in services.values():
+        assert set(service.get("depends_on", {})) <= set(services)
+    ours_only = [service for service in services.values() if "build" in service]
+    assert [service["command"][0] for service in ours_only] == ["topics", "worker"]
+    assert all(service["environment"]["DISTILWATCH_BROKERS"] == "kafka:19092" for service in ours_only)
+
+
+def test_the_image_is_pinned_and_not_root() -> None:
+    lines = text("docker/Dockerfile").splitlines()
+    (base,) = [line for line in lines if line.startswith("FROM ")]
+    assert re.fullmatch(r"FROM python:3\.1[1-3]\.\d+-slim-\w+", base)
+    users = [line for line in lines if line.startswith("USER ")]
+    assert users == ["USER distilwatch"]
+    assert any("-c constraints.txt" in line for line in lines)
+    for name in re.findall(r"^COPY (.+) \S+$", text("docker/Dockerfile"), re.MULTILINE):
+        assert all((ROOT / part).exists() for part in name.split())
