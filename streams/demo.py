@@ -11,6 +11,7 @@ import sys
 import time
 from dataclasses import dataclass
 
+from models.event import EventBatch
 from models.hashing import KeyedHash
 from models.pipeline import Pipeline
 from streams.page import LivePage
@@ -90,7 +91,7 @@ def _play(options: DemoOptions, page: LivePage) -> bool:
         page.publish(watch.state())
         if ahead_s > 0:
             time.sleep(ahead_s)
-    for line in watch.note(events, pipeline.finish()):
+    for line in watch.note(EventBatch.empty(), pipeline.finish()):
         _say(f"{clock(line.ts)}  {line.text}")
     return _tell_end(page, watch, simulation.truth(), pipeline)
 

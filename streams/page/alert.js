@@ -85,7 +85,7 @@ function evidence(alert) {
   const rows = (items) => el("ul", { class: "evidence" },
     items.sort((a, b) => Math.abs(b[1]) - Math.abs(a[1])).map(([item, weight]) => evidenceRow(item, weight, most)));
   return [
-    section("Why this alert", `score ${figure(alert.score)}; each bar adds its log-odds`,
+    section("Why this alert", `score ${figure(alert.score)}; each bar adds its points`,
       signed.length ? rows(signed) : el("p", { class: "quiet" }, "The alert carries no evidence.")),
     section("What speaks against it", null,
       counter.length ? rows(counter)
