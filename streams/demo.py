@@ -74,9 +74,9 @@ def _play(options: DemoOptions, page: LivePage) -> bool:
     page.publish(watch.state())
     members = sum(knobs.accounts for knobs in simulation.scenario.campaigns)
     _say(
-        f"{len(simulation.accounts):,} simulated accounts over {options.days:g} days: people, agent products, gateways,\n"
-        f"classrooms and others, and among them {members:,} accounts of one campaign that begins at noon of the\n"
-        "first day and sends about 25 requests a day each. The detector is not told."
+        f"{len(simulation.accounts):,} simulated accounts over {options.days:g} days: people, agent products,\n"
+        f"gateways, classrooms and others, and among them {members:,} accounts of one campaign that begins at noon\n"
+        "of the first day and sends about 25 requests a day each. The detector is not told."
     )
     pace = 0.0 if options.once else options.seconds * 1000 / (options.days * 86_400_000)
     started, first_ms = time.monotonic(), None
