@@ -126,7 +126,7 @@ def _blocks(matrix: Floats, group: Ints, groups: int) -> Floats:
     return blocks
 
 
-def _merged(tested: Floats, whole: Floats) -> Ints:
+def _merged(tested: Floats, formed: Floats) -> Ints:
     """The final group of each group: the closest two are merged until every split left is proven."""
     count = len(tested)
     final = np.arange(count)
@@ -141,12 +141,13 @@ def _merged(tested: Floats, whole: Floats) -> Ints:
         if lift.max() >= MIXED:
             one, other = np.unravel_index(np.argmax(lift), lift.shape)
         else:
-            unproven = np.where(outside | (inside >= PROOF), -1.0, whole)
+            least = np.minimum.outer(np.diag(tested), np.diag(tested))  # a large group proves nothing of a small one
+            unproven = np.where(outside | (least >= PROOF), -1.0, formed)
             if unproven.max() < 0.0:
                 break
             one, other = np.unravel_index(np.argmax(unproven), unproven.shape)
         low, high = int(min(one, other)), int(max(one, other))
-        for matrix in (tested, whole):
+        for matrix in (tested, formed):
             matrix[low] += matrix[high]
             matrix[:, low] += matrix[:, high]
             matrix[high] = matrix[:, high] = 0.0
@@ -200,6 +201,6 @@ def split(account: Ints, template: Ints, hashes: npt.NDArray[np.uint64]) -> Ints
     groups = int(group.max()) + 1
     if groups == 1:
         return np.zeros(accounts, np.int64)
-    final = _merged(_blocks(tested, group, groups), _blocks(formed + tested, group, groups))
+    final = _merged(_blocks(tested, group, groups), _blocks(formed, group, groups))
     _, joined = np.unique(_join_accounts(who, what, weight, final[group], accounts), return_inverse=True)
     return _settle(who, what, weight, joined)

@@ -14,6 +14,7 @@ from models.features import Features
 MEAN_REQUESTS_MIN = 4.0  # a variance over fewer requests an account says nothing
 LARGE, VERY_LARGE = 100, 400  # committed accounts
 OLD = 0.2  # share of new templates up to which a cluster is as old as the watch
+SEVERAL = 1.5  # accounts per customer from which a cluster looks like firms with their staff
 Reading = Callable[[Features], Iterator[Evidence]]
 
 
@@ -164,12 +165,19 @@ def _devotion(features: Features) -> Iterator[Evidence]:
     yield Evidence("nothing_else", value, 0.3, "share", weight, text)
 
 
+def _firms(features: Features) -> Iterator[Evidence]:
+    value = features.accounts / max(features.customers, 1)
+    if value < SEVERAL:
+        return
+    text = f"The accounts belong to {features.customers:,} organisations with {value:.1f} accounts each, as firms have."
+    yield Evidence("organisations", value, 1.0, "accounts/customer", -2.0 if value >= 2 else -1.0, text)
+
+
 def _scale(features: Features) -> Iterator[Evidence]:
     value = features.accounts
     if value < LARGE:
         return
-    known = features.new_templates <= OLD  # many firms with one vendor's macros may be as many, and as old
-    weight = (0.0 if known else 1.0) if value < VERY_LARGE else (1.0 if known else 2.0)
+    weight = 1.0 if value < VERY_LARGE else 2.0
     text = (
         f"{value:,} accounts commit to the same templates; look-alikes of this size that are this alike are not known."
     )
@@ -192,6 +200,7 @@ READINGS: tuple[Reading, ...] = (
     _new_templates,
     _new_accounts,
     _devotion,
+    _firms,
     _scale,
 )
 """Every reading, in the order in which an alert lists them."""
