@@ -171,6 +171,7 @@ def test_redis_keys_are_those_written() -> None:
 
 CHOICES = {
     "accounts": [12, 50, 99, 100, 399, 400, 9000],
+    "customers": [12, 60, 99, 300, 9000],
     "templates": [1, 2, 3, 60],
     "payment_hubs": [0, 1, 2, 3, 20],
     "network_hubs": [0, 1, 2, 3, 20],
