@@ -167,11 +167,7 @@ class Campaigns:
         self.latest = Evaluation(now_ms, rows, templates, final=final)
         first_at = self.covered.keys.rows["first_at"]
         swarm = find_swarm(rows, templates, self.directory, first_at, self.watch_start_ms + SETTLE_MS)
-        candidates = [
-            candidate
-            for candidate in find_candidates(rows, templates, len(self.directory), swarm)
-            if int(candidate.core.sum()) >= ACCOUNTS_MIN
-        ]
+        candidates = find_candidates(rows, templates, len(self.directory), swarm, accounts_min=ACCOUNTS_MIN)
         context = Context(rows, templates, self.directory, first_at, self.watch_start_ms, now_ms)
         for candidate in candidates:
             features = measure(context, candidate)

@@ -21,7 +21,7 @@ from models.compiled import jit
 from models.swarm import Swarm
 from models.templates import Templates, distinct
 
-PROMPTS_MIN = 2  # one shared prompt is an accident, and 137 false accounts in the laboratory
+PROMPTS_MIN = 2  # one shared prompt is an accident, and 137 false accounts in the laboratory; a second is looked for
 SHARE_MIN = 0.15
 SHARED_ACCOUNTS_MIN = 2
 SHARED_PART_MIN = 0.10  # of the smaller template's committed accounts, where either template does not overlap
@@ -41,11 +41,53 @@ class Committed:
     account: npt.NDArray[np.uint64]
     customer: npt.NDArray[np.uint64]
     covered: Ints  # covered requests in the window
-    prompts: Ints  # distinct among them
+    repeats: npt.NDArray[np.bool_]  # several distinct prompts among them
     share: Floats  # of the account's own requests
     last: Ints  # row of its newest covered request
     rows: Ints  # covered rows, grouped by account
     starts: Ints  # of each account's group in ``rows``, one more than accounts
+
+
+@jit
+def _grouped(
+    rows: Any, of_row: Ints, fresh: npt.NDArray[np.bool_], picked: Ints
+) -> tuple[Ints, npt.NDArray[np.bool_], npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Where each account begins in ``picked``, with one more at the end, and three facts of each account.
+
+    They are: several distinct prompts, several templates, and every row fresh. ``picked`` is grouped by account.
+    """
+    count = picked.shape[0]
+    starts = np.empty(count + 1, np.int64)
+    prompts = np.zeros(count, np.bool_)
+    templates = np.zeros(count, np.bool_)
+    all_fresh = np.ones(count, np.bool_)
+    groups = 0
+    for at in range(count):
+        row = rows[picked[at]]
+        if at == 0 or row["account"] != rows[picked[at - 1]]["account"]:
+            starts[groups] = at
+            groups += 1
+        first = picked[starts[groups - 1]]
+        prompts[groups - 1] |= row["prompt"] != rows[first]["prompt"]
+        templates[groups - 1] |= of_row[picked[at]] != of_row[first]
+        all_fresh[groups - 1] &= fresh[picked[at]]
+    starts[groups] = count
+    return starts[: groups + 1], prompts[:groups], templates[:groups], all_fresh[:groups]
+
+
+@jit
+def _hopeful(rows: Any, fresh: npt.NDArray[np.bool_], picked: Ints) -> int:
+    """The most accounts of ``picked``, grouped by account, that can be willing in it or in any part of it."""
+    count = 0
+    first, known = 0, False
+    for at in range(picked.shape[0]):
+        row = rows[picked[at]]
+        if at == 0 or row["account"] != rows[picked[first]]["account"]:
+            first, known = at, False
+        if not known and (fresh[picked[at]] or row["prompt"] != rows[picked[first]]["prompt"]):
+            count += 1
+            known = True
+    return count
 
 
 def find_committed(rows: npt.NDArray[Any], templates: Templates) -> Committed:
@@ -55,23 +97,16 @@ def find_committed(rows: npt.NDArray[Any], templates: Templates) -> Committed:
     gated[inside] = templates.gated[templates.of_row[inside]]
     picked = np.flatnonzero(gated)
     order = picked[np.argsort(rows["account"][picked], kind="stable")]  # rows come in the order they counted
-    account = rows["account"][order]
-    first = np.ones(len(order), np.bool_)
-    first[1:] = account[1:] != account[:-1]
-    starts = np.append(np.flatnonzero(first), len(order))
+    starts, repeats, _, _ = _grouped(rows, templates.of_row, gated, order)
     covered = np.diff(starts)
-    group = np.repeat(np.arange(len(covered)), covered)
-    prompts = distinct(group, rows["prompt"][order], len(covered))[0]
     last = order[starts[1:] - 1] if len(order) else order
-    share = covered / np.maximum(rows["requests_24h"][last], 1)
-    return Committed(
-        account[starts[:-1]], rows["customer"][last], covered, prompts, np.minimum(share, 1.0), last, order, starts
-    )
+    share = np.minimum(covered / np.maximum(rows["requests_24h"][last], 1), 1.0)
+    return Committed(rows["account"][last], rows["customer"][last], covered, repeats, share, last, order, starts)
 
 
 def commits(committed: Committed) -> npt.NDArray[np.bool_]:
-    """Which accounts are committed: at least two distinct covered prompts, and not by chance among many others."""
-    return (committed.prompts >= PROMPTS_MIN) & (committed.share >= SHARE_MIN)
+    """Which accounts are committed: ``PROMPTS_MIN`` distinct covered prompts, and not by chance among many others."""
+    return committed.repeats & (committed.share >= SHARE_MIN)
 
 
 @jit
@@ -178,8 +213,10 @@ CORE_SHARE = 0.5
 """Core accounts give at least this part of the share that the cluster's 90th percentile gives."""
 
 
-def find_candidates(rows: npt.NDArray[Any], templates: Templates, active: int, swarm: Swarm) -> list[Candidate]:
-    """All clusters with at least one committed account, the largest first; ``active`` as for ``join_templates``."""
+def find_candidates(
+    rows: npt.NDArray[Any], templates: Templates, active: int, swarm: Swarm, *, accounts_min: int = 1
+) -> list[Candidate]:
+    """All clusters with at least ``accounts_min`` core accounts, the largest first; ``active``: ``join_templates``."""
     everyone = find_committed(rows, templates)
     if not len(everyone.account):
         return []
@@ -190,15 +227,27 @@ def find_candidates(rows: npt.NDArray[Any], templates: Templates, active: int, s
     bounds = np.searchsorted(of_covered[order], np.arange(len(templates.requests) + 1))
     for number in np.unique(cluster[cluster >= 0]):
         picked = everyone.rows[order[bounds[number] : bounds[number + 1]]]
+        if _hopeful(rows, swarm.fresh, picked) < accounts_min:
+            continue
         for part in _parts(rows, templates, swarm, picked):
-            candidate = _candidate(rows, templates, swarm, part)
-            own = _own_rows(templates, candidate)
-            if not own.all() and own.any():
-                candidate = _candidate(rows, templates, swarm, part[own])
-            if candidate.committed.any():
+            candidate = _largest(rows, templates, swarm, part, accounts_min=accounts_min)
+            if candidate is not None:
                 found.append(candidate)
     found.sort(key=lambda candidate: (-int(candidate.committed.sum()), int(rows["key"][candidate.rows].min())))
     return found
+
+
+def _largest(
+    rows: npt.NDArray[Any], templates: Templates, swarm: Swarm, part: Ints, *, accounts_min: int
+) -> Candidate | None:
+    """The candidate of a part under its own templates; None where its core is too small."""
+    if _hopeful(rows, swarm.fresh, part) < accounts_min:  # most parts, and much cheaper to see than to measure
+        return None
+    candidate = _candidate(rows, templates, swarm, part)
+    own = _own_rows(templates, candidate)
+    if not own.all() and own.any():
+        candidate = _candidate(rows, templates, swarm, part[own])
+    return candidate if int(candidate.core.sum()) >= accounts_min else None
 
 
 def _parts(rows: npt.NDArray[Any], templates: Templates, swarm: Swarm, picked: Ints) -> list[Ints]:
@@ -230,29 +279,33 @@ def _own_rows(templates: Templates, candidate: Candidate) -> npt.NDArray[np.bool
 
 def _candidate(rows: npt.NDArray[Any], templates: Templates, swarm: Swarm, picked: Ints) -> Candidate:
     """The accounts of ``picked`` covered rows, which are grouped by account and in time order."""
-    account = rows["account"][picked]
-    first = np.ones(len(picked), np.bool_)
-    first[1:] = account[1:] != account[:-1]
-    starts = np.append(np.flatnonzero(first), len(picked))
+    starts, repeats, varied, fresh = _grouped(rows, templates.of_row, swarm.fresh, picked)
     covered = np.diff(starts)
-    group = np.repeat(np.arange(len(covered)), covered)
-    prompts = distinct(group, rows["prompt"][picked], len(covered))[0]
     last = picked[starts[1:] - 1]
     share = np.minimum(covered / np.maximum(rows["requests_24h"][last], 1), 1.0)
-    variety = distinct(group, templates.of_row[picked], len(covered))[0]
-    fresh = np.bincount(group, weights=swarm.fresh[picked]) == covered
-    willing = (prompts >= PROMPTS_MIN) | (fresh & (share >= SWARM_SHARE_MIN))
+    willing = repeats | (fresh & (share >= SWARM_SHARE_MIN))
     core = _core(willing & (share >= SHARE_MIN), share)
-    if core.any() and (variety[core] >= 2).mean() >= VARIED:
-        willing &= variety >= 2
+    if core.any() and varied[core].mean() >= VARIED:
+        willing &= varied
     committed = willing & (share >= SHARE_MIN)
     core = _core(committed, share)
     used = np.unique(templates.of_row[picked])
-    return Candidate(used, picked, starts, account[starts[:-1]], covered, willing, share, last, committed, core)
+    return Candidate(used, picked, starts, rows["account"][last], covered, willing, share, last, committed, core)
 
 
 def _core(committed: npt.NDArray[np.bool_], share: Floats) -> npt.NDArray[np.bool_]:
     """The committed accounts that give the cluster a large part of their traffic."""
-    bar = CORE_SHARE * float(np.quantile(share[committed], 0.9)) if committed.any() else 1.0
+    bar = CORE_SHARE * _ninth_decile(share[committed]) if committed.any() else 1.0
     core: npt.NDArray[np.bool_] = committed & (share >= bar)
     return core
+
+
+def _ninth_decile(values: Floats) -> float:
+    """``np.quantile(values, 0.9)`` to the bit, without its checks, which cost ten times what it computes."""
+    place = 0.9 * (len(values) - 1)
+    low = int(place)
+    high = min(low + 1, len(values) - 1)
+    ordered = np.partition(values, (low, high))
+    below, step = float(ordered[low]), float(ordered[high]) - float(ordered[low])
+    part = place - low
+    return below + step * part if part < 0.5 else float(ordered[high]) - step * (1.0 - part)

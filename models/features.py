@@ -15,10 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from models.clusters import Candidate
+from models.compiled import jit
 from models.directory import Directory
 from models.sighting import BURST, REASONING
 from models.swarm import SETTLE_MS, second_lowest
-from models.templates import Templates, distinct
+from models.templates import Templates
 
 YOUNG_DAYS = 10
 PERSISTENT_HOURS = 12
@@ -68,21 +69,62 @@ class Features(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True)
 class Core:
-    """The core's rows and profiles, prepared once for all features."""
+    """The core's rows and profiles, gathered once for all features."""
 
-    rows: npt.NDArray[Any]
-    counts: npt.NDArray[np.int64]
-    last: npt.NDArray[Any]
+    inside: npt.NDArray[np.int64]  # its covered rows
+    prompts: npt.NDArray[np.uint64]  # of each
+    networks: npt.NDArray[np.uint64]  # of each whose network is known
+    burst: int  # rows
+    reasoning: int  # rows
+    tokens: int  # of all rows
+    several: int  # accounts that use at least two templates
+    last: npt.NDArray[np.int64]  # row of each account's newest covered request
     profiles: npt.NDArray[Any]
 
 
-def prepare(rows: npt.NDArray[Any], candidate: Candidate, directory: Directory) -> Core:
+@jit
+def _gather(
+    rows: Any, of_row: Any, picked: Any, starts: Any, core: Any
+) -> tuple[Any, Any, Any, tuple[int, int, int, int]]:
+    """Rows, prompts and networks of the core accounts, and what there is to count over them."""
+    inside = np.empty(picked.shape[0], np.int64)
+    prompts = np.empty(picked.shape[0], np.uint64)
+    networks = np.empty(picked.shape[0], np.uint64)
+    count = located = burst = reasoning = tokens = several = 0
+    for account in range(core.shape[0]):
+        if not core[account]:
+            continue
+        varied = False
+        for at in range(starts[account], starts[account + 1]):
+            row = rows[picked[at]]
+            inside[count] = picked[at]
+            prompts[count] = row["prompt"]
+            count += 1
+            if row["network"] != 0:
+                networks[located] = row["network"]
+                located += 1
+            burst += (row["flags"] & BURST) != 0
+            reasoning += (row["flags"] & REASONING) != 0
+            tokens += row["tokens"]
+            varied |= of_row[picked[at]] != of_row[picked[starts[account]]]
+        several += varied
+    return inside[:count], prompts[:count], networks[:located], (burst, reasoning, tokens, several)
+
+
+def prepare(context: Context, candidate: Candidate) -> Core:
     """Gather the core accounts of ``candidate``."""
-    group = np.repeat(np.arange(len(candidate.account)), np.diff(candidate.starts))
-    inside = rows[candidate.rows[candidate.core[group]]]
-    known = directory.rows(candidate.account[candidate.core])
-    profiles = directory.profiles.records[known[known >= 0]]
-    return Core(inside, candidate.covered[candidate.core], rows[candidate.last[candidate.core]], profiles)
+    inside, prompts, networks, counts = _gather(
+        context.rows, context.templates.of_row, candidate.rows, candidate.starts, candidate.core
+    )
+    known = context.directory.rows(candidate.account[candidate.core])
+    profiles = context.directory.profiles.records[known[known >= 0]]
+    return Core(inside, prompts, networks, *counts, candidate.last[candidate.core], profiles)
+
+
+def _distinct(values: npt.NDArray[Any]) -> int:
+    """How many different values there are; a few times cheaper on short arrays than to list them."""
+    ordered = np.sort(values)
+    return int(np.count_nonzero(ordered[1:] != ordered[:-1])) + (len(ordered) > 0)
 
 
 def _evenness(covered: npt.NDArray[np.int64]) -> tuple[float, float]:
@@ -103,13 +145,18 @@ def _hubs(profiles: npt.NDArray[Any], name: str) -> tuple[int, float, float]:
     """
     if not len(profiles):
         return 0, 0.0, 0.0
-    customers = len(np.unique(profiles["customer"]))
-    pairs = np.unique(np.stack([profiles[name], profiles["customer"]], axis=1), axis=0)
-    values, counts = np.unique(pairs[pairs[:, 0] != 0, 0], return_counts=True)
-    hubs = counts[counts >= HUB_ACCOUNTS_MIN]
-    inside = np.isin(pairs[:, 0], values[counts >= HUB_ACCOUNTS_MIN])
-    part = len(np.unique(pairs[inside, 1])) / customers
-    return len(hubs), float(part), float(hubs.max(initial=0) / customers)
+    values, customers = profiles[name], profiles["customer"]
+    order = np.lexsort((customers, values))
+    values, customers = values[order], customers[order]
+    pair = values != 0
+    pair[1:] &= (values[1:] != values[:-1]) | (customers[1:] != customers[:-1])
+    values, users = values[pair], customers[pair]
+    ends = np.flatnonzero(np.append(values[1:] != values[:-1], True)) + 1 if len(values) else np.zeros(0, np.int64)
+    counts = np.diff(ends, prepend=0)
+    hubs = counts >= HUB_ACCOUNTS_MIN
+    everyone = _distinct(customers)
+    part = _distinct(users[np.repeat(hubs, counts)]) / everyone
+    return int(hubs.sum()), float(part), float(counts[hubs].max(initial=0) / everyone)
 
 
 def _client(core: Core, directory: Directory) -> tuple[float, float]:
@@ -140,8 +187,10 @@ class Context:
     watch_start_ms: int
     now_ms: int
     young_fleet: float = field(init=False)  # share of all known accounts younger than ten days
+    arrivals: npt.NDArray[np.int64] = field(init=False)  # when each account was first seen, ascending
 
     def __post_init__(self) -> None:
+        self.arrivals = np.sort(self.directory.profiles.rows["ts"])
         self.young_fleet = _young(self.directory.profiles.rows, self.now_ms)
 
 
@@ -151,54 +200,52 @@ def _novelty(context: Context, inside: npt.NDArray[np.int64], profiles: npt.NDAr
     What was hot before the watch had settled counts as known, so a campaign older than the watch gets no credit here.
     """
     settled = context.watch_start_ms + SETTLE_MS
-    first = second_lowest(context.rows[inside], context.key_first_at)
+    first = second_lowest(context.rows, context.key_first_at, inside)
     new = float((first >= settled).mean())
     if new < 0.5:
         return new, -1.0, -1.0
     since = int(np.median(first[first >= settled])) - SETTLE_MS
-    fleet = context.directory.profiles.rows["ts"]
-    return new, float((profiles["ts"] >= since).mean()) if len(profiles) else -1.0, float((fleet >= since).mean())
+    fleet = context.arrivals
+    later = len(fleet) - int(np.searchsorted(fleet, since))
+    return new, float((profiles["ts"] >= since).mean()) if len(profiles) else -1.0, later / len(fleet)
 
 
 def measure(context: Context, candidate: Candidate) -> Features:
     """All features of ``candidate``."""
     rows, templates, directory, now_ms = context.rows, context.templates, context.directory, context.now_ms
-    core = prepare(rows, candidate, directory)
-    counts = core.counts.astype(np.float64)
-    group = np.repeat(np.arange(len(counts)), core.counts)
-    inside = candidate.rows[candidate.core[np.repeat(np.arange(len(candidate.account)), np.diff(candidate.starts))]]
-    used = distinct(group, templates.of_row[inside], len(counts))[0]
-    every = templates.of_row[candidate.rows]
+    core = prepare(context, candidate)
+    counts = candidate.covered[candidate.core].astype(np.float64)
+    requests, accounts = len(core.inside), len(counts)
+    follow_ups = rows["follow_ups_24h"][core.last] / np.maximum(rows["requests_24h"][core.last], 1)
+    hours = rows["hours_24h"][core.last]
     payment, network = _hubs(core.profiles, "payment"), _hubs(core.profiles, "network")
     client_lift, client_part = _client(core, directory)
-    flags = core.rows["flags"]
-    located = core.rows["network"][core.rows["network"] != 0]
     weights = templates.requests[candidate.templates]
     evenness, rate = _evenness(candidate.covered)
-    novelty = _novelty(context, inside, core.profiles)
+    novelty = _novelty(context, core.inside, core.profiles)
     return Features(
-        accounts=len(counts),
-        customers=len(np.unique(core.last["customer"])),
+        accounts=accounts,
+        customers=_distinct(rows["customer"][core.last]),
         touched=len(candidate.account),
-        requests=int(counts.sum()),
-        networks=len(np.unique(located)),
+        requests=requests,
+        networks=_distinct(core.networks),
         network_top=network[2],
-        templates=len(np.unique(every)),
+        templates=len(candidate.templates),
         mean_requests=float(counts.mean()),
         dispersion=float(counts.var() / counts.mean()),
         evenness=evenness,
         rate=rate,
-        several_templates=float((used >= 2).mean()),
-        burst=float(((flags & BURST) != 0).mean()),
-        follow_up=float((core.last["follow_ups_24h"] / np.maximum(core.last["requests_24h"], 1)).mean()),
-        persistent=float((core.last["hours_24h"] >= PERSISTENT_HOURS).mean()),
-        hours=float(core.last["hours_24h"].mean()),
+        several_templates=core.several / accounts,
+        burst=core.burst / requests,
+        follow_up=float(follow_ups.mean()),
+        persistent=float((hours >= PERSISTENT_HOURS).mean()),
+        hours=float(hours.mean()),
         share=float(np.median(candidate.share[candidate.core])),
         repeats=float(np.average(templates.collisions[candidate.templates], weights=weights)),
-        distinct_prompts=float(len(np.unique(core.rows["prompt"])) / max(len(core.rows), 1)),
+        distinct_prompts=_distinct(core.prompts) / requests,
         young=_young(core.profiles, now_ms),
         young_fleet=context.young_fleet,
-        reasoning=float(((flags & REASONING) != 0).mean()),
+        reasoning=core.reasoning / requests,
         payment_hubs=payment[0],
         payment_part=payment[1],
         payment_top=payment[2],
@@ -209,6 +256,6 @@ def measure(context: Context, candidate: Candidate) -> Features:
         new_templates=novelty[0],
         new_accounts=novelty[1],
         new_accounts_fleet=novelty[2],
-        core_part=float(candidate.core.sum() / len(candidate.account)),
-        prompt_tokens=float(core.rows["tokens"].mean()),
+        core_part=accounts / len(candidate.account),
+        prompt_tokens=core.tokens / requests,
     )

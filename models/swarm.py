@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from models.compiled import jit
 from models.directory import Directory
 from models.templates import Templates
 
@@ -25,6 +26,7 @@ FRESH_MIN = 0.8  # share of a template's requests from accounts that came with i
 SINGLE_MAX = 1.6  # requests per customer
 ACCOUNTS_MIN = 200  # of all such templates together
 TEMPLATES_MIN = 3
+NEVER = (1 << 63) - 1
 
 
 @dataclass(slots=True)
@@ -40,11 +42,31 @@ class Swarm:
         return cls(np.zeros(templates, np.bool_), np.zeros(rows, np.bool_))
 
 
-def second_lowest(rows: npt.NDArray[Any], key_first_at: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Since when each row's shared text is known, by the second oldest of its keys: one old phrase says nothing."""
-    held = np.arange(rows["keys"].shape[1]) < rows["width"][:, None]
-    first = np.where(held, key_first_at[np.where(held, rows["keys"], 0)], np.iinfo(np.int64).max)
-    return np.partition(first, 1, axis=1)[:, 1]
+@jit
+def _second_lowest(rows: Any, key_first_at: Any, picked: Any) -> Any:
+    known = np.empty(picked.shape[0], np.int64)
+    for at in range(picked.shape[0]):
+        row = rows[picked[at]]
+        lowest = second = np.int64(NEVER)
+        for place in range(row["width"]):
+            first = key_first_at[row["keys"][place]]
+            second = min(second, max(first, lowest))
+            lowest = min(first, lowest)
+        known[at] = second
+    return known
+
+
+def second_lowest(
+    rows: npt.NDArray[Any], key_first_at: npt.NDArray[np.int64], picked: npt.NDArray[np.int64] | None = None
+) -> npt.NDArray[np.int64]:
+    """Since when the shared text of each of the ``picked`` rows (all without) is known, by its second oldest key.
+
+    One old phrase says nothing.
+    """
+    known: npt.NDArray[np.int64] = _second_lowest(
+        rows, key_first_at, np.arange(len(rows)) if picked is None else picked
+    )
+    return known
 
 
 def find_swarm(
@@ -64,10 +86,10 @@ def find_swarm(
     if not len(inside):
         return nothing
     used = templates.of_row[inside]
-    known = second_lowest(rows[inside], key_first_at)
+    known = second_lowest(rows, key_first_at, inside)
     new = known >= settled_ms  # single rows may hold old phrases beside the template's own
     inside, used, known = inside[new], used[new], known[new]
-    since = np.full(count, np.iinfo(np.int64).max)
+    since = np.full(count, NEVER)
     np.minimum.at(since, used, known)
     place = directory.rows(rows["account"][inside])
     seen = np.where(place >= 0, directory.profiles.records["ts"][np.maximum(place, 0)], 0)

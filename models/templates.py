@@ -25,6 +25,7 @@ LOOSE = 0.4
 TIGHT = 0.6
 SAMPLED_ROWS = 128.0
 """A key needs no more rows than this to tell which keys go with it."""
+PAIRS_START = 1 << 12
 CUSTOMERS_MIN = 8
 NETWORKS_MIN = 4  # a gateway, a class or a campus has one or two
 FIRST_TURNS_MIN = 0.8
@@ -55,32 +56,49 @@ def _weight(row: Any, counts: npt.NDArray[np.int64]) -> float:
 
 
 @jit
+def _slot(pair_keys: Ints, low: Any, high: Any) -> int:
+    """Where the pair is, or the empty slot where it belongs."""
+    pair = (low << 32) | high
+    mask = pair_keys.shape[0] - 1
+    slot = (low * 40_503 + high * 2_654_435 + (high >> 7)) & mask
+    while pair_keys[slot] != -1 and pair_keys[slot] != pair:
+        slot = (slot + 1) & mask
+    return int(slot)
+
+
+@jit
+def _widened(pair_keys: Ints, pair_counts: Floats) -> tuple[Ints, Floats]:
+    """The table with four times the slots: sized by the pairs there are, it mostly stays within the cache."""
+    wider = np.full(4 * pair_keys.shape[0], -1, np.int64)
+    counts = np.zeros(wider.shape[0], np.float64)
+    for at in range(pair_keys.shape[0]):
+        if pair_keys[at] != -1:
+            slot = _slot(wider, pair_keys[at] >> 32, pair_keys[at] & 0xFFFFFFFF)
+            wider[slot] = pair_keys[at]
+            counts[slot] = pair_counts[at]
+    return wider, counts
+
+
+@jit
 def _count_pairs(rows: Any, counts: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
     """Requests per pair of keys, as open-addressed (low << 32 | high, count); -1 marks an empty slot."""
-    sampled = 0
-    for at in range(rows.shape[0]):
-        if rows[at]["width"] > 1 and _weight(rows[at], counts) > 0.0:
-            sampled += rows[at]["width"] * (rows[at]["width"] - 1) // 2
-    size = 16
-    while size < 2 * sampled:
-        size *= 2
-    pair_keys = np.full(size, -1, np.int64)
-    pair_counts = np.zeros(size, np.float64)
-    mask = size - 1
+    pair_keys = np.full(PAIRS_START, -1, np.int64)
+    pair_counts = np.zeros(PAIRS_START, np.float64)
+    filled = 0
     for at in range(rows.shape[0]):
         row = rows[at]
         weight = _weight(row, counts) if row["width"] > 1 else 0.0
         if weight == 0.0:
             continue
+        if 2 * (filled + KEYS_MAX * KEYS_MAX) > pair_keys.shape[0]:
+            pair_keys, pair_counts = _widened(pair_keys, pair_counts)
         for first in range(row["width"]):
             for second in range(first + 1, row["width"]):
                 low = np.int64(min(row["keys"][first], row["keys"][second]))
                 high = np.int64(max(row["keys"][first], row["keys"][second]))
-                pair = (low << 32) | high
-                slot = (low * 40_503 + high * 2_654_435 + (high >> 7)) & mask
-                while pair_keys[slot] != -1 and pair_keys[slot] != pair:
-                    slot = (slot + 1) & mask
-                pair_keys[slot] = pair
+                slot = _slot(pair_keys, low, high)
+                filled += pair_keys[slot] == -1
+                pair_keys[slot] = (low << 32) | high
                 pair_counts[slot] += weight
     return pair_keys, pair_counts
 
