@@ -204,10 +204,7 @@ class Campaigns:
         self, rows: npt.NDArray[Any], candidate: Candidate
     ) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
         """The keys of the cluster's covered requests with their number of uses."""
-        picked = rows[candidate.rows]
-        held = np.arange(picked["keys"].shape[1]) < picked["width"][:, None]
-        numbers, uses = np.unique(picked["keys"][held], return_counts=True)
-        return self.covered.keys.records["key"][numbers], uses
+        return self.covered.key_uses(rows, candidate.rows)
 
     def _learn_until(self, now_ms: int) -> None:
         """Add the profiles of accounts first seen before ``now_ms``, in canonical order."""

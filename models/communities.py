@@ -156,6 +156,25 @@ def _merged(tested: Floats, formed: Floats) -> Ints:
     return final
 
 
+@jit
+def _uses(group: Ints, what: Ints, weight: Floats, shape: tuple[int, int]) -> Floats:
+    """Requests by group and template, smoothed."""
+    uses = np.full(shape, SMOOTHING)
+    for at in range(group.shape[0]):
+        uses[group[at], what[at]] += weight[at]
+    return uses
+
+
+@jit
+def _fit(who: Ints, what: Ints, weight: Floats, likely: Floats, accounts: int) -> Floats:
+    """Log-likelihood of each account's requests in each group, shape ``(accounts, groups)``."""
+    fit = np.zeros((accounts, likely.shape[0]), np.float64)
+    for at in range(who.shape[0]):
+        for group in range(likely.shape[0]):
+            fit[who[at], group] += weight[at] * likely[group, what[at]]
+    return fit
+
+
 def _settle(who: Ints, what: Ints, weight: Floats, joined: Ints) -> Ints:
     """Let every account join the group whose use of templates explains its own best, a few times over.
 
@@ -163,12 +182,9 @@ def _settle(who: Ints, what: Ints, weight: Floats, joined: Ints) -> Ints:
     """
     groups, count = int(joined.max()) + 1, int(what.max()) + 1
     for _ in range(SETTLING_ROUNDS if groups > 1 else 0):
-        uses = np.full((groups, count), SMOOTHING)
-        np.add.at(uses, (joined[who], what), weight)
+        uses = _uses(joined[who], what, weight, (groups, count))
         likely = np.log(uses / uses.sum(axis=1, keepdims=True))
-        fit = np.zeros((len(joined), groups))
-        np.add.at(fit, who, weight[:, None] * likely[:, what].T)
-        settled = np.argmax(fit, axis=1)
+        settled = np.argmax(_fit(who, what, weight, likely, len(joined)), axis=1)
         if np.array_equal(settled, joined):
             break
         joined = settled

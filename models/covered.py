@@ -97,6 +97,15 @@ def join(
     return new
 
 
+@jit
+def _key_uses(rows: Any, picked: npt.NDArray[np.int64], keys: int) -> npt.NDArray[np.int64]:
+    uses = np.zeros(keys, np.int64)
+    for at in picked:
+        for place in range(rows[at]["width"]):
+            uses[rows[at]["keys"][place]] += 1
+    return uses
+
+
 class CoveredEvents:
     """The covered requests of the last 24 hours and the dictionary of their keys."""
 
@@ -118,6 +127,14 @@ class CoveredEvents:
                 (self.keys.records, self.keys.index, self.keys.count),
             )
         )
+
+    def key_uses(
+        self, rows: npt.NDArray[Any], picked: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
+        """The keys of the ``picked`` of ``rows``, in the order of their numbers, with their number of uses."""
+        uses = _key_uses(rows, picked, len(self.keys))
+        numbers = np.flatnonzero(uses)
+        return self.keys.records["key"][numbers], uses[numbers]
 
     def expire(self, now_ms: int) -> None:
         """Drop requests older than the window, and keys that no request holds any more."""
