@@ -130,10 +130,7 @@ class FanIn:
 
     def _resize_ring(self, size: int, tail: int) -> None:
         if size != len(self.ring):
-            kept = np.arange(tail, int(self.span[0]))
-            resized = np.zeros(size, SIGHTING)
-            resized[kept & (size - 1)] = self.ring[kept & (len(self.ring) - 1)]
-            self.ring = resized
+            self.ring = _resized(self.ring, size, tail, int(self.span[0]))
         self.span[1] = tail
 
     def _reserve_entries(self, keys: int) -> None:
@@ -199,6 +196,17 @@ class FanIn:
         self.span[:] = meta["head"], meta["tail"]
         self._swept_ms, self.watermark_ms, self.evicted = meta["swept"], meta["watermark"], meta["evicted"]
         self.pending.load(SightingBatch(arrays["rows"].view(SIGHTING), arrays["keys"], arrays["offsets"]))
+
+
+def _resized(ring: npt.NDArray[Any], size: int, tail: int, head: int) -> npt.NDArray[Any]:
+    """A ring of ``size`` rows with the sightings from ``tail`` to ``head``, copied in runs that wrap in neither."""
+    resized: npt.NDArray[Any] = np.zeros(size, SIGHTING)
+    while tail < head:
+        old, new = tail & (len(ring) - 1), tail & (size - 1)
+        run = min(head - tail, len(ring) - old, size - new)
+        resized[new : new + run] = ring[old : old + run]
+        tail += run
+    return resized
 
 
 def _renumbered(entries: npt.NDArray[Any], hot: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
