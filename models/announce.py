@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from models.alert import Alert, Attribute, Mode, Signal, Status, Template
+from models.alert import Action, Alert, Attribute, Mode, Signal, Status, Template
 from models.clusters import Candidate
 from models.hashing import KeyedHash
 from models.identity import Campaign
@@ -140,7 +140,7 @@ class Announcer:
         ]
         ids = state.directory.account_ids(accounts[due])
         for at, account_id in zip(due, ids, strict=True):
-            action, multiplier = action_of(judged.score, stern=bool(stern[at]))
+            action, multiplier = self._action(judged, stern=bool(stern[at]))
             campaign.members[int(accounts[at])] = now + SIGNAL_MS
             signal = Signal(
                 account_id=account_id,
@@ -155,7 +155,12 @@ class Announcer:
                 expires=now + SIGNAL_MS,
                 seq=now,
             )
-            decisions.signals.append((account_id, signal))
+            if self._mode != "shadow":
+                decisions.signals.append((account_id, signal))
+
+    def _action(self, judged: Judged, *, stern: bool) -> tuple[Action, float]:
+        """What the limiter is told: only ``enforce`` asks it to act."""
+        return action_of(judged.score, stern=stern) if self._mode == "enforce" else ("observe", 1.0)
 
     def _alert(
         self,
@@ -167,7 +172,8 @@ class Announcer:
     ) -> Alert:
         status, accounts = said
         candidate = judged.candidate
-        sample = state.directory.account_ids(np.sort(accounts)[:MEMBERS_SAMPLE])
+        shown = accounts if len(accounts) else candidate.account[candidate.core]
+        sample = state.directory.account_ids(np.sort(shown)[:MEMBERS_SAMPLE])
         requests = int(candidate.covered.sum())
         severity = severity_of(_size(campaign, candidate), judged.score)
         return Alert(
@@ -254,7 +260,8 @@ class Announcer:
         )
         decisions.alerts.append(alert)
         accounts = np.array(sorted(campaign.members), np.uint64)
-        decisions.signals.extend((account_id, None) for account_id in state.directory.account_ids(accounts))
+        if self._mode != "shadow":
+            decisions.signals.extend((account_id, None) for account_id in state.directory.account_ids(accounts))
         campaign.members = {}
 
 

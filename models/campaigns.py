@@ -16,7 +16,7 @@ import numpy.typing as npt
 from models.admission import SLICE_MS, UNSET
 from models.alert import Evidence
 from models.announce import Announcer, Decisions
-from models.clusters import Candidate, find_candidates
+from models.clusters import Candidate, find_candidates, find_committed, repeaters
 from models.covered import CoveredEvents
 from models.directory import Directory
 from models.evidence import weigh
@@ -166,8 +166,11 @@ class Campaigns:
         templates = find_templates(rows, len(self.covered.keys))
         self.latest = Evaluation(now_ms, rows, templates, final=final)
         first_at = self.covered.keys.rows["first_at"]
-        swarm = find_swarm(rows, templates, self.directory, first_at, self.watch_start_ms + SETTLE_MS)
-        candidates = find_candidates(rows, templates, len(self.directory), swarm, accounts_min=ACCOUNTS_MIN)
+        everyone = find_committed(rows, templates)
+        settled_ms = self.watch_start_ms + SETTLE_MS
+        swarm = find_swarm(rows, templates, repeaters(everyone, len(rows)), (self.directory, first_at, settled_ms))
+        known = len(self.directory)
+        candidates = find_candidates(rows, templates, everyone, known, swarm, accounts_min=ACCOUNTS_MIN)
         context = Context(rows, templates, self.directory, first_at, self.watch_start_ms, now_ms)
         for candidate in candidates:
             features = measure(context, candidate)

@@ -213,11 +213,23 @@ CORE_SHARE = 0.5
 """Core accounts give at least this part of the share that the cluster's 90th percentile gives."""
 
 
+def repeaters(committed: Committed, rows: int) -> npt.NDArray[np.bool_]:
+    """Which of ``rows`` covered rows are by accounts with several distinct covered prompts."""
+    flags = np.zeros(rows, np.bool_)
+    flags[committed.rows] = np.repeat(committed.repeats, np.diff(committed.starts))
+    return flags
+
+
 def find_candidates(
-    rows: npt.NDArray[Any], templates: Templates, active: int, swarm: Swarm, *, accounts_min: int = 1
+    rows: npt.NDArray[Any],
+    templates: Templates,
+    everyone: Committed,
+    active: int,
+    swarm: Swarm,
+    *,
+    accounts_min: int = 1,
 ) -> list[Candidate]:
     """All clusters with at least ``accounts_min`` core accounts, the largest first; ``active``: ``join_templates``."""
-    everyone = find_committed(rows, templates)
     if not len(everyone.account):
         return []
     cluster = join_templates(templates, everyone, active, swarm)

@@ -23,7 +23,7 @@ SETTLE_MS = 6 * 3_600_000
 ARRIVED_MS = 3_600_000  # an account came with a template if it appeared at most this long before it turned hot
 CUSTOMERS_MIN = 12  # of one template
 FRESH_MIN = 0.8  # share of a template's requests from accounts that came with it
-SINGLE_MAX = 1.6  # requests per customer
+REPEATING_MAX = 0.4  # share of a template's requests from accounts that have come round again
 ACCOUNTS_MIN = 200  # of all such templates together
 TEMPLATES_MIN = 3
 NEVER = (1 << 63) - 1
@@ -69,17 +69,23 @@ def second_lowest(
     return known
 
 
+History = tuple[Directory, npt.NDArray[np.int64], int]
+"""Who the accounts are, when each key was first hot, and when the watch had settled."""
+
+
 def find_swarm(
-    rows: npt.NDArray[Any],
-    templates: Templates,
-    directory: Directory,
-    key_first_at: npt.NDArray[np.int64],
-    settled_ms: int,
+    rows: npt.NDArray[Any], templates: Templates, repeating: npt.NDArray[np.bool_], history: History
 ) -> Swarm:
-    """The swarm among ``rows``, or none where it is too small to be one."""
+    """The swarm among ``rows``, or none where it is too small to be one.
+
+    ``repeating`` marks rows of accounts that have come round again: where they are many, the ordinary way to a cluster
+    is open, and tells two operators apart that began together.
+    """
+    directory, key_first_at, settled_ms = history
     count = len(templates.requests)
     nothing = Swarm.none(len(rows), count)
-    single = templates.requests <= SINGLE_MAX * templates.customers
+    gathered = np.bincount(templates.of_row[templates.of_row >= 0], repeating[templates.of_row >= 0], count)
+    single = gathered <= REPEATING_MAX * templates.requests
     possible = templates.gated & single & (templates.customers >= CUSTOMERS_MIN)
     inside = np.flatnonzero(templates.of_row >= 0)
     inside = inside[possible[templates.of_row[inside]]]

@@ -29,6 +29,9 @@ NAMED_SHARE_MIN = 0.10
 NAMED_SHARE = 0.4  # of the core's median share
 NAMED_COUNT = 0.25  # of the core's median covered requests
 NAMED_COUNT_MIN = 2
+UNDILUTED = 0.4
+"""Below this part of core among the touched, bystanders or decoys are many, and naming takes more of an account."""
+DILUTED_COUNT = 0.5
 STERN_SCORE = 10.0
 STERN_SHARE, STERN_COUNT, STERN_COUNT_MIN = 0.6, 0.4, 3  # as above, for actions that a person notices
 
@@ -94,8 +97,12 @@ def named(candidate: Candidate) -> npt.NDArray[np.bool_]:
     share, covered = candidate.share, candidate.covered
     core_share = float(np.median(share[candidate.core]))
     core_count = float(np.median(covered[candidate.core]))
-    enough_share = share >= max(NAMED_SHARE_MIN, NAMED_SHARE * core_share)
-    enough_count = covered >= max(NAMED_COUNT_MIN, NAMED_COUNT * core_count)
+    if candidate.core.sum() < UNDILUTED * len(candidate.account):
+        enough_share = share >= max(NAMED_SHARE_MIN, STERN_SHARE * core_share)
+        enough_count = covered >= max(STERN_COUNT_MIN, DILUTED_COUNT * core_count)
+    else:
+        enough_share = share >= max(NAMED_SHARE_MIN, NAMED_SHARE * core_share)
+        enough_count = covered >= max(NAMED_COUNT_MIN, NAMED_COUNT * core_count)
     chosen: npt.NDArray[np.bool_] = candidate.willing & enough_share & enough_count
     return chosen
 

@@ -86,6 +86,7 @@ def make_shell(settings: Settings) -> Shell:
     """The Faust application: no web server, no tables, no leader topic."""
     kafka = settings.kafka
     folder = settings.state_dir or Path(tempfile.gettempdir()) / f"distilwatch-{os.getuid()}"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     options: dict[str, Any] = {}
     if kafka.protocol.startswith("SASL") and kafka.password is not None:
         context = client_options(kafka).get("ssl_context")

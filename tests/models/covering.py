@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from models.clusters import Candidate, find_candidates
+from models.clusters import Candidate, find_candidates, find_committed, find_committed
 from models.covered import COVERED, KEYS_MAX
 from models.directory import Directory
 from models.sighting import FIRST_TURN, PROFILE
@@ -80,7 +80,8 @@ def templates_of(rows: np.ndarray) -> Templates:
 
 def candidates_of(rows: np.ndarray, *, active: int = ACTIVE, swarm: Swarm | None = None) -> list[Candidate]:
     templates = templates_of(rows)
-    return find_candidates(rows, templates, active, swarm or Swarm.none(len(rows), len(templates.requests)))
+    everyone = find_committed(rows, templates)
+    return find_candidates(rows, templates, everyone, active, swarm or Swarm.none(len(rows), len(templates.requests)))
 
 
 def hashes(accounts: range) -> set[int]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from models.clusters import find_committed, repeaters
 from models.swarm import (
     ACCOUNTS_MIN,
     ARRIVED_MS,
@@ -29,7 +30,9 @@ def swarm_of(
     rows = covered([(at % accounts, template(at % templates)) for at in range(accounts * each)])
     directory = directory_of(range(known or accounts), ts=seen)
     key_first_at = np.full(keys_of(rows), first_at, np.int64) if np.isscalar(first_at) else first_at
-    return find_swarm(rows, templates_of(rows), directory, key_first_at, SETTLED), rows
+    found_templates = templates_of(rows)
+    repeating = repeaters(find_committed(rows, found_templates), len(rows))
+    return find_swarm(rows, found_templates, repeating, (directory, key_first_at, SETTLED)), rows
 
 
 def found(**given: Any) -> bool:
@@ -80,7 +83,9 @@ def test_accounts_of_one_customer_are_one():
     rows = covered([(at, template(at % 6)) for at in range(300)])
     rows["customer"] = rows["account"] % np.uint64(150)
     first = np.full(keys_of(rows), HOT)
-    assert not find_swarm(rows, templates_of(rows), directory_of(range(300)), first, SETTLED).templates.any()
+    assert not find_swarm(
+        rows, templates_of(rows), np.zeros(len(rows), np.bool_), (directory_of(range(300)), first, SETTLED)
+    ).templates.any()
 
 
 def test_accounts_that_have_come_round_again_need_no_swarm():
@@ -106,5 +111,10 @@ def test_the_second_oldest_key_says_since_when():
 
 def test_no_rows_are_no_swarm():
     rows = covered([])
-    swarm = find_swarm(rows, templates_of(rows), directory_of(range(3)), np.zeros(0, np.int64), SETTLED)
+    swarm = find_swarm(
+        rows,
+        templates_of(rows),
+        np.zeros(len(rows), np.bool_),
+        (directory_of(range(3)), np.zeros(0, np.int64), SETTLED),
+    )
     assert (len(swarm.templates), len(swarm.fresh)) == (0, 0)
