@@ -31,9 +31,9 @@ NAMED_COUNT = 0.25  # of the core's median covered requests
 NAMED_COUNT_MIN = 2
 UNDILUTED = 0.4
 """Below this part of core among the touched, bystanders or decoys are many, and naming takes more of an account."""
-DILUTED_COUNT = 0.5
+DILUTED_COUNT, DILUTED_COUNT_MIN = 0.5, 3
 STERN_SCORE = 10.0
-STERN_SHARE, STERN_COUNT, STERN_COUNT_MIN = 0.6, 0.4, 3  # as above, for actions that a person notices
+STERN_SHARE, STERN_COUNT, STERN_COUNT_MIN = 0.6, 0.4, 5  # as above, for actions that a person notices
 
 
 class Reason(enum.Enum):
@@ -99,7 +99,7 @@ def named(candidate: Candidate) -> npt.NDArray[np.bool_]:
     core_count = float(np.median(covered[candidate.core]))
     if candidate.core.sum() < UNDILUTED * len(candidate.account):
         enough_share = share >= max(NAMED_SHARE_MIN, STERN_SHARE * core_share)
-        enough_count = covered >= max(STERN_COUNT_MIN, DILUTED_COUNT * core_count)
+        enough_count = covered >= max(DILUTED_COUNT_MIN, DILUTED_COUNT * core_count)
     else:
         enough_share = share >= max(NAMED_SHARE_MIN, NAMED_SHARE * core_share)
         enough_count = covered >= max(NAMED_COUNT_MIN, NAMED_COUNT * core_count)
@@ -110,7 +110,8 @@ def named(candidate: Candidate) -> npt.NDArray[np.bool_]:
 def beyond_doubt(candidate: Candidate) -> npt.NDArray[np.bool_]:
     """Which accounts have shown enough by themselves for an action that a person notices.
 
-    In the laboratory four uses of a campaign's prompts, forced on an innocent account, passed this 1 time in 100.
+    The relative bounds alone fail while a campaign is young, when three uses are the core's median too: of 120 people
+    forced to send one to four of its prompts 17 then passed, and none where five uses are needed.
     """
     core_share = float(np.median(candidate.share[candidate.core]))
     core_count = float(np.median(candidate.covered[candidate.core]))

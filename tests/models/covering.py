@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from models.clusters import Candidate, find_candidates, find_committed, find_committed
+from models.clusters import Candidate, find_candidates, find_committed
 from models.covered import COVERED, KEYS_MAX
 from models.directory import Directory
 from models.sighting import FIRST_TURN, PROFILE
