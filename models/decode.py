@@ -26,6 +26,7 @@ from models.adapters import ADAPTERS, FORMATS, detect
 from models.columns import TEXTS, EventColumns, time_ms
 from models.errors import ConfigError
 from models.event import MISSING, EventBatch, Reject
+from models.flat import Flat, FlatReader
 from models.guard import refusals
 from models.hashing import KeyedHash
 from models.limits import EVENTS_PER_RECORD_MAX, RECORD_BYTES_MAX, TIME_MAX_MS, TIME_MIN_MS, UNKNOWN_NAMES_MAX
@@ -94,6 +95,7 @@ class Decoder:
         if format not in FORMATS:
             raise ConfigError(f"format {format!r} does not exist; use one of {', '.join(FORMATS)}")
         self.columns = EventColumns(keyed_hash)
+        self._flat = FlatReader(self.columns)
         self._format = format
         self._bytes_max = record_bytes_max
         self._typed = msgspec.json.Decoder(Request)
@@ -104,32 +106,39 @@ class Decoder:
     def decode(self, records: Sequence[bytes | None], origin: Origin) -> Decoded:
         """Decode ``records``; cost is linear in their bytes, and a bad record costs only itself."""
         work = _Work()
-        for row, reason in refusals(records, self._bytes_max).items():
-            work.refuse(row, reason)
-        if self._format in ("auto", "canonical"):
-            self._decode_typed(records, work)
-        else:
-            refused = dict(work.refused)
-            for row, record in enumerate(records):
-                if row not in refused:
-                    self._decode_other(record or b"", row, work)
+        flat = self._flat.read(records, self._bytes_max) if self._format in ("auto", "canonical") else None
+        rows = range(len(records)) if flat is None else np.flatnonzero(~flat[1]).tolist()
+        if rows:
+            self._decode_rows(records, rows, work)
         others = sum(work.formats.values())
-        if len(work.requests) > others:
-            work.formats["canonical"] = len(work.requests) - others
-        self._sample(records, work)
-        return self._finish(records, origin, work)
+        canonical = len(work.requests) - others + (0 if flat is None else len(flat[0]))
+        if canonical:
+            work.formats["canonical"] = canonical
+        accepted = set(work.rows) if flat is None else {*work.rows, *np.flatnonzero(flat[1]).tolist()}
+        self._sample(records, accepted, work)
+        return self._finish(records, origin, work, flat)
 
-    def _decode_typed(self, records: Sequence[bytes | None], work: _Work) -> None:
+    def _decode_rows(self, records: Sequence[bytes | None], rows: Sequence[int], work: _Work) -> None:
+        """Decode the records at ``rows`` with the parser."""
+        chosen = records if len(rows) == len(records) else [records[row] for row in rows]
+        refused = {rows[at]: reason for at, reason in refusals(chosen, self._bytes_max).items()}
+        for row, reason in refused.items():
+            work.refuse(row, reason)
+        rest = [(row, record or b"") for row, record in zip(rows, chosen, strict=True) if row not in refused]
+        if self._format in ("auto", "canonical"):
+            self._decode_typed(rest, work)
+        else:
+            for row, record in rest:
+                self._decode_other(record, row, work)
+
+    def _decode_typed(self, records: list[tuple[int, bytes]], work: _Work) -> None:
         """Decode records most of which are one canonical event each; their settling waits for the end."""
-        refused = dict(work.refused)
         decode, requests, rows = self._typed.decode, work.requests, work.rows
-        for row, record in enumerate(records):
-            if row in refused:
-                continue
+        for row, record in records:
             try:
-                requests.append(decode(record or b""))
+                requests.append(decode(record))
             except (ValueError, RecursionError):
-                self._decode_other(record or b"", row, work)
+                self._decode_other(record, row, work)
             else:
                 rows.append(row)
         if not all_settled(requests):
@@ -181,14 +190,14 @@ class Decoder:
             return False
         return work.settle(row, request)
 
-    def _sample(self, records: Sequence[bytes | None], work: _Work) -> None:
+    def _sample(self, records: Sequence[bytes | None], accepted: set[int], work: _Work) -> None:
         """Look for unknown names in the first canonical records and then in every 64th."""
         start, stop = self._decoded, self._decoded + len(records)
         self._decoded = stop
         first = range(start, min(stop, _SAMPLED_FIRST))
         later = range(-(-max(start, _SAMPLED_FIRST) // _SAMPLED_EVERY) * _SAMPLED_EVERY, stop, _SAMPLED_EVERY)
         sampled = {index - start for chosen in (first, later) for index in chosen}
-        for row in sorted(sampled.intersection(work.rows)):
+        for row in sorted(sampled & accepted):
             try:
                 value = self._plain.decode(records[row] or b"")
             except (ValueError, RecursionError):  # an unknown field the fast path skipped unread
@@ -204,7 +213,7 @@ class Decoder:
                 self._reported.add(shown)
                 work.unknown[shown] = 1
 
-    def _finish(self, records: Sequence[bytes | None], origin: Origin, work: _Work) -> Decoded:
+    def _finish(self, records: Sequence[bytes | None], origin: Origin, work: _Work, flat: Flat | None) -> Decoded:
         refused = sorted(work.refused, key=itemgetter(0))
         contents = [records[row] or b"" for row, _ in refused]
         digests = self.columns.hashes("reject", Strings.of_bytes(contents)).tolist()
@@ -212,8 +221,20 @@ class Decoder:
             Reject(reason, origin.topic, origin.partition, origin.offset_of(row), f"{digest:016x}", len(content))
             for (row, reason), content, digest in zip(refused, contents, digests, strict=True)
         ]
-        rows = np.array(work.rows, np.int64)
-        return Decoded(to_batch(work.requests, self.columns), rejects, work.unknown, rows, work.formats)
+        batch, rows = to_batch(work.requests, self.columns), np.array(work.rows, np.int64)
+        if flat is not None:
+            batch, rows = _merged(batch, rows, flat)
+        return Decoded(batch, rejects, work.unknown, rows, work.formats)
+
+
+def _merged(parsed: EventBatch, rows: npt.NDArray[np.int64], flat: Flat) -> tuple[EventBatch, npt.NDArray[np.int64]]:
+    """The events of both readers in the order of their records."""
+    batch, taken = flat
+    if not len(parsed):
+        return batch, np.flatnonzero(taken)
+    rows = np.concatenate([rows, np.flatnonzero(taken)])
+    order = np.argsort(rows, kind="stable")
+    return EventBatch.concat([parsed, batch]).take(order), rows[order]
 
 
 class _Work:
