@@ -196,7 +196,14 @@ def test_at_a_pace_events_take_their_time(tmp_path: Path) -> None:
     assert (paced.read, paced.accepted) == (fast.read, fast.accepted)
 
 
-def test_shadow_is_written_on_every_decision(tmp_path: Path) -> None:
+def test_only_enforce_asks_the_limiter_to_act(tmp_path: Path) -> None:
     (tmp_path / "events").write_bytes(letter().file())
     replay(options(tmp_path, tmp_path / "events", mode="shadow"))
-    assert ids(tmp_path / "out.signals", "mode") == ids(tmp_path / "out.alerts", "mode") == {"shadow"}
+    assert ids(tmp_path / "out.alerts", "mode") == {"shadow"}
+    assert not (tmp_path / "out.signals").read_bytes()
+    replay(options(tmp_path, tmp_path / "events", mode="alert"))
+    assert ids(tmp_path / "out.signals", "mode") == {"alert"}
+    assert ids(tmp_path / "out.signals", "action") == {"observe"}
+    replay(options(tmp_path, tmp_path / "events"))
+    assert ids(tmp_path / "out.signals", "action") <= {"throttle", "challenge"}
+
