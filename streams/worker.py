@@ -7,6 +7,7 @@ and what the stages do (``stages``).
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import sys
 
@@ -18,6 +19,9 @@ from streams.app import run_worker
 from streams.config import Settings, client_options
 from streams.stages import factory
 from streams.topics import TopicReport, Topics, create, describe
+
+GC_THRESHOLDS = (100_000, 20, 100)
+"""A batch makes thousands of records that live for milliseconds and hold no cycles, so cycles are sought seldom."""
 
 
 class BrokerError(DistilwatchError):
@@ -33,6 +37,8 @@ def run(settings: Settings) -> int:
         ConfigError: a setting is wrong, or topics are missing and may not be created.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
     return run_worker(settings, factory)
 
 
