@@ -131,7 +131,7 @@ def figures() -> list[Figure]:
             f"an event: {stages(result)}; {result['evaluations']} evaluations of {evaluation_ms:.0f} ms, "
             f"{result['covered']:,} covered requests, {result['alerts']} alerts"
         )
-        name = f"JSON lines to alerts, {'one core' if cores == 1 else 'two cores'}"
+        name = f"JSON lines to alerts, {'one core (CPU time)' if cores == 1 else 'two cores (wall)'}"
         found.append(Figure(name, rate, "events/s", mark, peer=f"{peer}: {rate * plain_s:.0f} x", setting=setting))
     return found
 
