@@ -31,9 +31,11 @@ from models.verdict import CONFIRMED_BELOW, Reason, Thresholds, judge
 from models.wire import pack, unpack
 
 ROWS_MIN = 64
-GROWTH = 0.25
-"""Evaluate once this part of the covered requests is new: what all evaluations cost is a few times the last."""
+GROWTH = 1.0
+"""Evaluate once this part of the covered requests is new: what all of them cost is then twice the last."""
 PERIOD_MS = 600_000
+KNOWN_PERIOD_MS = 1_800_000
+NOVEL_MIN = 32
 QUIET_PERIOD_MS = 3_600_000
 ACCOUNTS_MIN = 12
 
@@ -48,10 +50,10 @@ class Judged:
     reason: Reason
     campaign: Campaign | None = None
 
-    @property
-    def score(self) -> float:
-        """The sum of the weights, in points."""
-        return float(sum(item.weight for item in self.evidence))
+    score: float = field(init=False)  # the sum of the weights, in points
+
+    def __post_init__(self) -> None:
+        self.score = float(sum(item.weight for item in self.evidence))
 
 
 @dataclass(slots=True)
@@ -84,6 +86,8 @@ class Campaigns:
         self._since_ms = UNSET  # when the first of them came to count
         self._evaluated_ms = UNSET
         self._needed = ROWS_MIN
+        self._looked_ms = UNSET
+        self._novel_since = 0  # rows since then whose text was unknown when the watch had settled
 
     def process(self, hubs: SightingBatch) -> None:
         """Take uses of hot keys, in any order."""
@@ -103,12 +107,14 @@ class Campaigns:
         due = self.pending.release(watermark_ms).united()
         first = 0
         while True:
-            moment, end = self._next_evaluation(due, first)
+            moment, end = self._next_look(due, first)
             if moment > watermark_ms:
                 break
             self._take(due, first, end)
             first = end
-            self._evaluate(moment, decisions)
+            self._looked_ms = moment
+            if self._is_due(moment):
+                self._evaluate(moment, decisions)
         self._take(due, first, len(due))
         return decisions
 
@@ -122,20 +128,25 @@ class Campaigns:
     def _take(self, due: SightingBatch, first: int, end: int) -> None:
         if end > first:
             part = due if (first, end) == (0, len(due)) else due.take(np.arange(first, end))
-            self.covered.add(part)
+            self._novel_since += self.covered.add(part, self.watch_start_ms + SETTLE_MS)
             if not self._rows_since:
                 self._since_ms = int(part.rows["at"][0])
             self._rows_since += end - first
 
-    def _next_evaluation(self, due: SightingBatch, first: int) -> tuple[int, int]:
-        """When the next evaluation is due and how many rows of ``due`` count before it."""
+    def _is_due(self, now_ms: int) -> bool:
+        """Whether this look is an evaluation: new text is looked at in ten minutes, what is known in thirty."""
+        grown = self._rows_since >= self._needed
+        return grown or self._novel_since >= NOVEL_MIN or now_ms - self._evaluated_ms >= KNOWN_PERIOD_MS
+
+    def _next_look(self, due: SightingBatch, first: int) -> tuple[int, int]:
+        """When the next look is due and how many rows of ``due`` count before it."""
         at = due.rows["at"]
         waiting = first < len(due)
         idle = not self._rows_since and not len(self.covered) and not self._any_open()
-        if self._evaluated_ms == UNSET or (idle and waiting and at[first] > self._evaluated_ms + QUIET_PERIOD_MS):
+        if self._looked_ms == UNSET or (idle and waiting and at[first] > self._looked_ms + QUIET_PERIOD_MS):
             if not waiting:
                 return 1 << 62, first
-            self._evaluated_ms = int(at[first]) // SLICE_MS * SLICE_MS
+            self._looked_ms = self._evaluated_ms = int(at[first]) // SLICE_MS * SLICE_MS
         if idle and not waiting:
             return 1 << 62, first
         needed = max(self._needed - self._rows_since, 1)
@@ -143,10 +154,10 @@ class Campaigns:
         if first + needed <= len(due):
             by_rows = (int(at[first + needed - 1]) // SLICE_MS + 1) * SLICE_MS
         # Judged by the first row after the last evaluation, taken or not: else the size of steps would matter.
-        quiet = self._evaluated_ms + QUIET_PERIOD_MS
+        quiet = self._looked_ms + QUIET_PERIOD_MS
         first_row = self._since_ms if self._rows_since else int(at[first]) if waiting else quiet
-        periods = (first_row - self._evaluated_ms) // PERIOD_MS + 1
-        moment = min(by_rows, quiet, self._evaluated_ms + periods * PERIOD_MS)
+        periods = (max(first_row, self._looked_ms) - self._looked_ms) // PERIOD_MS + 1
+        moment = min(by_rows, quiet, self._looked_ms + periods * PERIOD_MS)
         return moment, int(np.searchsorted(at, moment, side="left"))
 
     def _any_open(self) -> bool:
@@ -154,7 +165,7 @@ class Campaigns:
 
     def _evaluate(self, now_ms: int, decisions: Decisions, *, final: bool = False) -> None:
         """One evaluation: templates, clusters, verdicts, announcements."""
-        self._evaluated_ms, self._rows_since = now_ms, 0
+        self._evaluated_ms, self._rows_since, self._novel_since = now_ms, 0, 0
         self._learn_until(now_ms)
         self.covered.expire(now_ms)
         self._needed = max(ROWS_MIN, int(GROWTH * len(self.covered)))
@@ -246,6 +257,8 @@ class Campaigns:
             "since_ms": self._since_ms,
             "evaluated": self._evaluated_ms,
             "needed": self._needed,
+            "looked": self._looked_ms,
+            "novel": self._novel_since,
         }
         own["watch_start"] = self.watch_start_ms
         return pack("campaigns", 1, {**meta, **own, "memory": self.memory.snapshot()}, arrays)
@@ -263,5 +276,6 @@ class Campaigns:
         self._profiles = [(unlearnt, ids)] if len(unlearnt) else []
         self.watermark_ms, self._evaluated_ms = meta["watermark"], meta["evaluated"]
         self._rows_since, self._since_ms, self._needed = meta["since"], meta["since_ms"], meta["needed"]
+        self._looked_ms, self._novel_since = meta["looked"], meta["novel"]
         self.watch_start_ms = meta["watch_start"]
         self.memory.restore(meta["memory"])

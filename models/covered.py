@@ -69,12 +69,16 @@ def join(
     batch: tuple[Any, npt.NDArray[np.uint64], npt.NDArray[np.int64]],
     events: tuple[Any, npt.NDArray[np.int32], npt.NDArray[np.int64]],
     keys: tuple[Any, npt.NDArray[np.int32], npt.NDArray[np.int64]],
+    since_ms: int,
 ) -> int:
-    """Fold hub rows into the covered events; tables must have room. Returns how many events are new."""
+    """Fold hub rows into the covered events; tables must have room.
+
+    Returns how many rows carry two keys that were first hot at ``since_ms`` or later.
+    """
     rows, hashes, offsets = batch
     records, index, count = events
     known, key_index, key_count = keys
-    new = 0
+    novel = 0
     for at in range(rows.shape[0]):
         row = rows[at]
         slot = find(index, records["key"], row["event"])
@@ -83,7 +87,7 @@ def join(
             count[0] = slot + 1
             insert(index, row["event"], slot)
             _copy(records[slot], row)
-            new += 1
+        fresh = 0
         for position in range(offsets[at], offsets[at + 1]):
             identity = find(key_index, known["key"], hashes[position])
             if identity < 0:
@@ -93,8 +97,10 @@ def join(
                 known[identity]["key"] = hashes[position]
                 known[identity]["first_at"] = row["at"]
             known[identity]["last_at"] = row["at"]
+            fresh += known[identity]["first_at"] >= since_ms
             _add_key(records[slot], known["key"], identity)
-    return new
+        novel += fresh >= 2
+    return novel
 
 
 @jit
@@ -116,8 +122,8 @@ class CoveredEvents:
     def __len__(self) -> int:
         return len(self.events)
 
-    def add(self, batch: SightingBatch) -> int:
-        """Fold hub rows in canonical order; returns how many requests were not known before."""
+    def add(self, batch: SightingBatch, since_ms: int = 1 << 62) -> int:
+        """Fold hub rows in canonical order; returns how many carry two keys first hot at ``since_ms`` or later."""
         self.events.reserve(len(batch))
         self.keys.reserve(len(batch.keys))
         return int(
@@ -125,6 +131,7 @@ class CoveredEvents:
                 (batch.rows, batch.keys, batch.offsets),
                 (self.events.records, self.events.index, self.events.count),
                 (self.keys.records, self.keys.index, self.keys.count),
+                since_ms,
             )
         )
 

@@ -30,8 +30,8 @@ from models.wire import pack, unpack
 from streams.records import RecordBatch
 from streams.summary import RunSummary
 
-AHEAD = 4
-"""Decoded batches that may wait: enough to keep both cores busy, little enough to bound memory."""
+AHEAD = 12
+"""Decoded batches that may wait: enough to ride out an evaluation on the other core, little enough to bound memory."""
 STATE_FILE = "state.dwb"
 
 

@@ -10,7 +10,7 @@ import pytest
 from models.admission import SLICE_MS
 from models.alert import Alert, Mode
 from models.announce import COOL_DOWN_MS, GROWN, SIGNAL_MS, UPDATE_MS, Announcer, Decisions
-from models.campaigns import PERIOD_MS, Campaigns
+from models.campaigns import KNOWN_PERIOD_MS, Campaigns
 from models.hashing import KeyedHash
 from models.sighting import SightingBatch
 from tests.models.covering import dealt, mixed, profiles
@@ -46,7 +46,7 @@ class Run:
         self._events += len(uses)
         self.campaigns.learn(*profiles(accounts, ts=self.now))
         self.campaigns.process(batch)
-        return self.wait(HOUR_MS + 2 * PERIOD_MS)
+        return self.wait(HOUR_MS + 2 * KNOWN_PERIOD_MS)
 
     def wait(self, time_ms: int) -> Run:
         self.now += time_ms // SLICE_MS * SLICE_MS
@@ -210,7 +210,7 @@ def test_modes_differ_in_nothing_else():
 
 def test_an_alert_counts_what_it_names():
     opened = Run().wave().alerts[-1]
-    assert opened.accounts == 150
+    assert 135 <= opened.accounts <= 150  # of 150, whoever had repeated themselves by then
     assert set(opened.members_sample) <= ids(POOL)
     assert opened.first_seen <= opened.last_seen <= opened.ts
     assert sum(item.weight for item in opened.evidence + opened.counter_evidence) == pytest.approx(opened.score)

@@ -206,4 +206,3 @@ def test_only_enforce_asks_the_limiter_to_act(tmp_path: Path) -> None:
     assert ids(tmp_path / "out.signals", "action") == {"observe"}
     replay(options(tmp_path, tmp_path / "events"))
     assert ids(tmp_path / "out.signals", "action") <= {"throttle", "challenge"}
-
