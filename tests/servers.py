@@ -22,7 +22,7 @@ from pathlib import Path
 KAFKA_VERSION = "4.1.0"
 ROOT = Path(__file__).resolve().parent.parent
 JARS = ROOT / ".cache" / f"kafka-{KAFKA_VERSION}"
-POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0">
+POM = f"""<project>
   <modelVersion>4.0.0</modelVersion>
   <groupId>distilwatch</groupId><artifactId>kafka-jars</artifactId><version>1</version><packaging>pom</packaging>
   <dependencies>
@@ -94,14 +94,32 @@ def find_java() -> str:
     return java
 
 
-def install_maven() -> None:
-    """Install Debian's maven, where this is Debian and we are root; otherwise nothing happens."""
+def install_packages(*names: str) -> None:
+    """Install Debian's packages, where this is Debian and we are root; otherwise nothing happens."""
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
         return
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for arguments in (["update"], ["install", "-y", "--no-install-recommends", "maven", "default-jdk-headless"]):
+    for arguments in (["update"], ["install", "-y", "--no-install-recommends", *names]):
         command = ["apt-get", "-q", *arguments]
         subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=False)
+
+
+def find_browser(*, install: bool = False) -> str:
+    """Debian's Chromium, which the tests of pages drive.
+
+    Args:
+        install: as root on Debian, install the package chromium where it is missing.
+
+    Raises:
+        Missing: there is none.
+    """
+    names = ("chromium", "chromium-browser")
+    if install and not any(map(shutil.which, names)):
+        install_packages("chromium")
+    browser = next(filter(None, map(shutil.which, names)), None)
+    if browser is None:
+        raise Missing("no browser: install chromium (apt-get install chromium)")
+    return browser
 
 
 def find_jars(*, install: bool = False) -> Path:
@@ -118,7 +136,7 @@ def find_jars(*, install: bool = False) -> Path:
     if any(JARS.glob("kafka_2.13-*.jar")):
         return JARS
     if shutil.which("mvn") is None and install:
-        install_maven()
+        install_packages("maven", "default-jdk-headless")
     if shutil.which("mvn") is None:
         raise Missing("no Kafka: install maven (apt-get install maven), or set KAFKA_HOME or KAFKA_BOOTSTRAP_SERVERS")
     partial = JARS.with_name(f"{JARS.name}-part-{os.getpid()}")
@@ -226,9 +244,9 @@ def find_redis() -> str:
 
 
 def main() -> int:
-    """Prepare Kafka's jars and name what is missing; 0 when all servers can be started."""
+    """Prepare Kafka's jars and the browser, and name what is missing; 0 when all of it can be started."""
     missing = []
-    for find in (find_java, lambda: find_jars(install=True), find_redis):
+    for find in (find_java, lambda: find_jars(install=True), find_redis, lambda: find_browser(install=True)):
         try:
             find()
         except Missing as reason:
