@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import os
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         _say(error)
         return 2
     except KeyboardInterrupt:
+        if any(thread.daemon for thread in threading.enumerate()):
+            # One may hold the lock of standard input, on which the interpreter's own end would stumble.
+            sys.stdout.flush()
+            os._exit(INTERRUPTED)
         return INTERRUPTED
     except BrokenPipeError:
         # The reader of our output has enough. Python would complain once more when it flushes at its end.

@@ -32,6 +32,8 @@ from streams.summary import RunSummary
 
 AHEAD = 12
 """Decoded batches that may wait: enough to ride out an evaluation on the other core, little enough to bound memory."""
+JOIN_S = 1.0
+"""How long the end waits for the thread: it may sit in a read of a silent pipe, or in the compiler."""
 STATE_FILE = "state.dwb"
 
 
@@ -128,7 +130,7 @@ def ahead(items: Iterator[Prepared]) -> Iterator[Prepared]:
             yield item
     finally:
         stopped.set()
-        thread.join()
+        thread.join(JOIN_S)
 
 
 class EmbeddedHost:
