@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from bench.__main__ import NAMES as BENCHES
-from bench.detection.cases import CASES, LATER
+from bench.detection.cases import FIRST, KNOBS, MARKS
 from models import reasons
 from models.account_rules import AccountRules, mode_under
 from models.accounts import FIREHOSE, MANY_NETWORKS, REASONING_VOLUME
@@ -308,7 +308,7 @@ def test_make_targets_and_benches_exist() -> None:
     shown = {words[1] for _, line in shell_lines() for words in commands(line) if words[0] == "make"}
     assert shown >= {"demo", "test", "bench", "check"}
     assert shown | set(re.findall(r"`make ([a-z]+)`", everything())) <= targets
-    cases = {case.name for case in (*CASES, *LATER)}
+    cases = {case.name for case in (*FIRST, *MARKS, *KNOBS)}
     for names in re.findall(r"-m bench ([a-z ]+)", everything()):
         assert set(names.split()) <= set(BENCHES)
     for names in re.findall(r"-m bench\.detection ([a-z_ ]+)", everything()):

@@ -8,7 +8,7 @@ import statistics
 import sys
 from concurrent.futures import ProcessPoolExecutor
 
-from bench.detection.cases import CASES, LATER, Case
+from bench.detection.cases import FIRST, KNOBS, MARKS, Case
 from bench.detection.trial import Score, run_trial
 
 SEEDS = 3
@@ -17,7 +17,7 @@ SEEDS = 3
 def main(arguments: list[str] | None = None) -> int:
     """Run, print, and return 1 where a mark is missed."""
     parser = argparse.ArgumentParser(prog="python -m bench.detection", description=__doc__)
-    names = [case.name for case in (*CASES, *LATER)]
+    names = [case.name for case in (*FIRST, *MARKS, *KNOBS)]
     parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join(names)}; default the first marks")
     parser.add_argument("--seeds", type=int, default=SEEDS, help=f"seeds per case (default {SEEDS})")
     parser.add_argument("--seed", type=int, default=1, help="first seed (default 1)")
@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     unknown = set(asked.cases) - set(names)
     if unknown:
         parser.error(f"no case named {', '.join(sorted(unknown))}; there are {', '.join(names)}")
-    chosen = [case for case in (*CASES, *LATER) if case.name in asked.cases] or list(CASES)
+    chosen = [case for case in (*FIRST, *MARKS, *KNOBS) if case.name in asked.cases] or list(FIRST)
     texts = "corpora" if asked.corpus else "built-in grammar"
     print(f"texts: {texts}; {asked.seeds} seeds from {asked.seed}")
     print(HEADER)
@@ -63,7 +63,7 @@ def judge(case: Case, scores: list[Score]) -> list[str]:
     if len(alerted) < case.alerted_part * len(campaigns):
         missed.append(f"{len(alerted)} of {len(campaigns)} campaigns alerted")
     for campaign in alerted:
-        if campaign.delay_h is not None and campaign.delay_h > case.delay_h_max:
+        if None not in (campaign.delay_h, case.delay_h_max) and campaign.delay_h > case.delay_h_max:
             missed.append(f"first alert after {campaign.delay_h:.2f} h (mark {case.delay_h_max:g})")
         if campaign.recall < case.recall_min:
             missed.append(f"recall {campaign.recall:.3f} (mark {case.recall_min})")

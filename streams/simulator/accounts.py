@@ -19,6 +19,8 @@ EPOCH = 1_772_409_600_000
 """First millisecond of every run: Monday 2 March 2026, 00:00 UTC."""
 DAY_MS = 86_400_000
 HOUR_MS = 3_600_000
+RELEASE_H = 29.0
+"""A new model comes out so many hours into the run."""
 
 CLIENTS = 240
 DOMAINS = 400

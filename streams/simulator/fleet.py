@@ -59,7 +59,8 @@ def _group(
 ) -> tuple[Group, Accounts]:
     habits, start = population.habits, 0.0
     if population.window_hours:
-        start = float(rng.uniform(0, max(1.0, days * 24 - population.window_hours)))
+        drawn = float(rng.uniform(0, max(1.0, days * 24 - population.window_hours)))
+        start = drawn if population.begins_h is None else population.begins_h
         habits = replace(habits, window_h=(start, start + population.window_hours))
     cohort = enrol(rng, size, population.profile, start=EPOCH + int(start * HOUR_MS), days=days)
     composer = population.make(library, size, rng)

@@ -53,7 +53,8 @@ class Habits:
     ``events_per_day`` is the median over accounts, ``spread`` the sigma of its logarithm. A session has
     ``turns`` events on average, ``gap_s`` apart in the median; a conversation goes on with probability
     ``follow_up``. ``daily`` 0 is round the clock, 1 quiet at night. ``window_h`` limits activity to hours of
-    the run, ``machine`` sends at even distances, ``on_the_hour`` starts sessions at :00.
+    the run, ``machine`` sends at even distances, ``on_the_hour`` starts sessions at :00, ``newest`` is the share of
+    events on the newest model.
     """
 
     events_per_day: float = 4.0
@@ -70,6 +71,7 @@ class Habits:
     steady: bool = False
     error_share: float = 0.015
     retry_share: float = 0.0
+    newest: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +145,10 @@ class Group:
         if not n:
             return Batch(events, EMPTY, np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.bool_))
         texts, system = self.composer.compose(self._rng, events, events.account - self.first)
-        batch = Batch(events, texts, system, np.full(n, -1), np.full(n, self.composer.tools))
+        model = np.full(n, -1)
+        if self.habits.newest:
+            model[self._rng.random(n) < self.habits.newest] = 0
+        batch = Batch(events, texts, system, model, np.full(n, self.composer.tools))
         return self._retried(batch, end) if self.habits.retry_share else batch
 
     def advance(self, start: int, end: int) -> Events:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from streams.simulator.accounts import Profile
+from streams.simulator.accounts import RELEASE_H, Profile
 from streams.simulator.composers import Framed, ItemList, People, Product, Viral
 from streams.simulator.groups import Composer, Habits
 from streams.simulator.text import Library
@@ -35,6 +35,7 @@ class Population:
     group_min: int = 1
     group_max: int = 1_000_000
     window_hours: float = 0.0  # > 0: each group is active for so long, at a time of its own
+    begins_h: float | None = None  # that time, where it is the same for all groups
 
     @property
     def events_per_day(self) -> float:
@@ -90,9 +91,10 @@ _SINGLE = Habits(turns=1.0, follow_up=0.0)
 _BATCH = replace(_SINGLE, events_per_day=30, spread=0.3, daily=0.2, steady=True)
 _ONE_BILL = 1_000_000
 _LIBRARY_USE = replace(_SINGLE, events_per_day=6, spread=1.2, turns=2)
+_LIBRARY_HANDS = 640  # of one library: at 100,000 accounts its default prompts are in more than 500
 
 POPULATIONS: tuple[Population, ...] = (
-    Population("people", 0.575, Habits(), _people()),
+    Population("people", 0.563, Habits(), _people()),
     Population("people_long", 0.07, Habits(events_per_day=3), _people(pasted=0.7)),
     Population(
         "agent_multi",
@@ -109,7 +111,7 @@ POPULATIONS: tuple[Population, ...] = (
         _LIBRARY_USE,
         _framed("library", 2, own=2, share=0.9),
         Profile(signup_share=0.0),
-        group_max=250,
+        group_max=_LIBRARY_HANDS,
     ),
     Population(
         "framework_machine",
@@ -117,7 +119,7 @@ POPULATIONS: tuple[Population, ...] = (
         replace(_LIBRARY_USE, turns=1, daily=0.0, machine=True),
         _framed("library", 2, own=2, share=0.9),
         Profile(signup_share=0.0),
-        group_max=250,
+        group_max=_LIBRARY_HANDS,
     ),
     Population(
         "gateway",
@@ -194,5 +196,15 @@ POPULATIONS: tuple[Population, ...] = (
         _framed("cron", 400),
     ),
     Population("reseller", 0.002, Habits(events_per_day=150, spread=0.5, turns=2), _framed("resale", 1), group_max=60),
+    Population(
+        "rush",
+        0.012,
+        Habits(events_per_day=16, spread=0.8, turns=3, follow_up=0.4, newest=0.9),
+        _viral(6, 6),
+        Profile(age_days=(0.0, 0.3)),
+        group_max=1500,
+        window_hours=48,
+        begins_h=RELEASE_H,
+    ),
     Population("nat", 0.018, Habits(), _people(), Profile(one_network=True), group_min=30, group_max=300),
 )

@@ -96,7 +96,7 @@ SCENARIOS: dict[str, Scenario] = {
         ),
         Scenario(
             "calm", "no campaign, every look-alike",
-            benign_accounts=20_000,
+            benign_accounts=20_400,
         ),
         Scenario(
             "reasoning", "asks for reasoning",
@@ -132,6 +132,10 @@ SCENARIOS: dict[str, Scenario] = {
             (replace(_PLAIN, accounts=40, requests_per_day=15, templates=12),), benign_ratio=999.0,
         ),
         Scenario(
+            "percent", "1 % of traffic",
+            (replace(_PLAIN, accounts=100, requests_per_day=12, templates=20),), benign_ratio=99.0,
+        ),
+        Scenario(
             "framing", "400 decoys around 60 accounts, and 500 honest users of a copied template",
             (replace(_PLAIN, accounts=60, templates=12),), benign_accounts=6000, decoys=400, copied=500,
         ),
@@ -150,6 +154,18 @@ SCENARIOS: dict[str, Scenario] = {
         Scenario(
             "churn", "a tenth of the accounts lost and replaced each day",
             (replace(_PLAIN, accounts=300, churn_per_day=0.1, young=True),), days=4.0,
+        ),
+        Scenario(
+            "bursty", "heavy-tailed load in bursts of six, nothing shared",
+            (replace(_PLAIN, accounts=300, load_spread=1.3, burst=6, dispatch="random"),),
+        ),
+        Scenario(
+            "harvest", "three turns in four go on with the harvested answer, nothing shared",
+            (replace(_PLAIN, accounts=300, multi_turn=0.75),),
+        ),
+        Scenario(
+            "cold", "under way before the first event is seen, nothing shared",
+            (replace(_PLAIN, accounts=500, start_h=0.0),),
         ),
     )
 }  # fmt: skip

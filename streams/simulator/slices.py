@@ -18,7 +18,7 @@ from models.columns import EventColumns
 from models.event import EventBatch
 from models.hashing import KeyedHash
 from models.strings import Strings
-from streams.simulator.accounts import ABSENT, CLIENTS, COUNTRIES, DAY_MS, DOMAINS, EPOCH, PLANS, Accounts
+from streams.simulator.accounts import ABSENT, CLIENTS, COUNTRIES, DAY_MS, DOMAINS, EPOCH, PLANS, RELEASE_H, Accounts
 from streams.simulator.groups import Batch
 from streams.simulator.ragged import rendered
 from streams.simulator.text import Library
@@ -28,7 +28,6 @@ Int64 = npt.NDArray[np.int64]
 
 MODELS = ("frontier-4", "frontier-3", "frontier-3-mini", "frontier-3-code", "frontier-2", "embed-chat-1")
 """Model names; the first is released during the run."""
-RELEASE_H = 29.0
 _EARLY_SHARE = 0.35
 _DIGITS = np.frombuffer(b"0123456789abcdef", np.uint8)
 
