@@ -30,7 +30,7 @@ from models.cases import (
     status_of,
 )
 from models.errors import WireError
-from models.labels import FAMILY_NAMES, Label, problem
+from models.labels import FAMILY_NAMES, Label, label_key, problem
 from models.members import Members
 
 HOUR_MS = 3_600_000
@@ -188,6 +188,15 @@ class Desk:
             )
             del self.cases[chosen.dedup_key]
             self.dropped += 1
+
+    def knows(self, action_id: str) -> bool:
+        """Whether a label has been taken."""
+        return action_id in self._ids
+
+    def in_force(self, family: str, subject: dict[str, str], now_ms: int) -> Label | None:
+        """What holds for exactly this subject now: the newest of its family, unless that took it back or has ended."""
+        label = self.labels[family].get(label_key(family, subject))
+        return None if label is None or label.takes_back or label.ended(now_ms) else label
 
     def refusal(self, label: Label) -> str | None:
         """Why a label would have no effect, in words; None where it would have one."""

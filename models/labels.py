@@ -90,7 +90,7 @@ class Label(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     @property
     def key(self) -> str:
         """The key of the record: family and subject."""
-        return f"{self.family} {subject_text(self.subject)}"
+        return label_key(self.family, self.subject)
 
     @property
     def takes_back(self) -> bool:
@@ -106,9 +106,9 @@ _DECODER = msgspec.json.Decoder(Label)
 _ENCODER = msgspec.json.Encoder()
 
 
-def subject_text(subject: dict[str, str]) -> str:
-    """One spelling of a subject, whatever the order of its parts."""
-    return msgspec.json.encode(dict(sorted(subject.items()))).decode()
+def label_key(family: str, subject: dict[str, str]) -> str:
+    """The key of what is said in a family about a subject, whatever the order of the subject's parts."""
+    return f"{family} {msgspec.json.encode(dict(sorted(subject.items()))).decode()}"
 
 
 def encode_label(label: Label) -> bytes:
