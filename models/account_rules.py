@@ -1,45 +1,32 @@
 """Account rules: what one account can show alone, whatever others do.
 
-What lives here: the limits and the alerts they give. What does not: counting (``accounts``). In mode ``alert``, the
-default, an account rule tells people and not the limiter: volume is what a limiter sees by itself, and a large honest
-customer looks the same. An account trips each rule at most once a day of event time.
+What lives here: where limits lie for whom, and the alerts they give. What does not: counting (``accounts``) and the
+numbers (``rules``). An account trips each rule at most once a day of event time.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from models.accounts import DAY_MS, FIREHOSE, MANY_NETWORKS, REASONING_VOLUME
-from models.alert import Alert, Evidence, Mode, Severity, Signal
+from models.accounts import DAY_MS, FIREHOSE, MANY_NETWORKS, NETWORK_BUCKETS, REASONING_VOLUME
+from models.alert import Alert, Evidence, Mode, Signal
 from models.announce import ATLAS, Decisions
+from models.columns import EventColumns
 from models.hashing import KeyedHash
+from models.rules import AccountRule, RuleId, Rules
 from models.strings import Strings
 
-VERSION = "1"
-SIGNAL_MS = 6 * 3_600_000
-
-
-@dataclass(frozen=True, slots=True)
-class AccountLimits:
-    """Where each rule trips; networks are hash buckets of 61, so 50 of them are about 100 networks in a day."""
-
-    requests_24h: int = 50_000
-    reasoning_24h: int = 500
-    reasoning_percent: int = 80
-    network_buckets: int = 50
-
-    def array(self) -> npt.NDArray[np.int64]:
-        """The limits as the compiled pass reads them."""
-        return np.array([self.requests_24h, self.reasoning_24h, self.reasoning_percent, self.network_buckets], np.int64)
-
-
-def mode_under(mode: Mode) -> Mode:
-    """The mode of account rules under that of the host: they never go further than to tell people."""
-    return "alert" if mode == "enforce" else mode
+RULE_OF_MARK: dict[int, RuleId] = {
+    FIREHOSE: "account_volume",
+    REASONING_VOLUME: "account_reasoning",
+    MANY_NETWORKS: "account_networks",
+}
+UNLIMITED: npt.NDArray[np.int64] = np.full((1, 4), 1 << 40, np.int64)
+"""Limits that nothing reaches, as the compiled pass reads them: requests, reasoning, its percent, network buckets."""
 
 
 class AccountRules:
@@ -50,58 +37,65 @@ class AccountRules:
         keyed_hash: KeyedHash,
         *,
         tenant: str = "default",
-        mode: Mode = "alert",
-        limits: AccountLimits | None = None,
+        mode: Mode = "enforce",
+        rules: Rules | None = None,
     ) -> None:
         self._hash = keyed_hash.derive(b"account-rule")
+        self._columns = EventColumns(keyed_hash)
         self._tenant = tenant
-        self._mode = mode
-        self.limits = limits or AccountLimits()
+        self._ceiling = mode  # of the host; the rules may say less
+        self.rules = Rules()
+        self.limits = UNLIMITED
+        self._orgs: npt.NDArray[np.uint64] = np.zeros(0, np.uint64)
+        self.use(rules or Rules())
+
+    def use(self, rules: Rules) -> None:
+        """Take other rules; what accounts have done so far is judged by them at their next request."""
+        self.rules = rules
+        base = (rules.account_volume.limit, rules.account_reasoning.limit, rules.account_networks.limit)
+        hashes = self._columns.hashes("org_id", Strings.of([item.org for item in rules.orgs]))
+        rows = [base]
+        for at in np.argsort(hashes):
+            item = rules.orgs[int(at)]
+            own = (item.account_volume, item.account_reasoning, item.account_networks)
+            rows.append((own[0] or base[0], own[1] or base[1], own[2] or base[2]))
+        percent = rules.account_reasoning.percent
+        self.limits = np.array([(volume, asked, percent, buckets) for volume, asked, buckets in rows], np.int64)
+        self._orgs = np.sort(hashes)
+
+    def rows_of(self, customers: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+        """The row of ``limits`` for each customer: its organisation's, else the first."""
+        if not len(self._orgs):
+            return np.zeros(len(customers), np.int64)
+        at = np.searchsorted(self._orgs, customers)
+        found = self._orgs[np.minimum(at, len(self._orgs) - 1)] == customers
+        return np.where(found, at + 1, 0)
 
     def decide(self, ids: Strings, marks: npt.NDArray[np.uint8], rows: npt.NDArray[Any]) -> Decisions:
         """The alerts of a batch of sightings with their accounts' ids and marks."""
         decisions = Decisions()
-        if self._mode == "off":
-            return decisions
-        for row in np.flatnonzero(marks >= FIREHOSE):
-            for mark in (FIREHOSE, REASONING_VOLUME, MANY_NETWORKS):
-                if marks[row] & mark:
-                    self._add(decisions, ids[int(row)], rows[row], self._reading(mark, rows[row]))
+        tripped = np.flatnonzero(marks >= FIREHOSE)
+        for row, limits in zip(tripped, self.limits[self.rows_of(rows["customer"][tripped])], strict=True):
+            for mark, name in RULE_OF_MARK.items():
+                if marks[row] & mark and self.rules.mode_of(name, self._ceiling) != "off":
+                    self._add(decisions, ids[int(row)], rows[row], (name, _evidence(mark, rows[row], limits)))
         return decisions
 
-    def _reading(self, mark: int, row: Any) -> tuple[str, Severity, Evidence]:
-        """The rule's name, its severity and its one piece of evidence."""
-        requests = int(row["requests_24h"])
-        if mark == FIREHOSE:
-            text = f"The account sent {requests:,} requests in 24 hours."
-            return (
-                "account_volume",
-                "low",
-                Evidence("requests_24h", requests, self.limits.requests_24h, "requests", 1.0, text),
-            )
-        if mark == REASONING_VOLUME:
-            # The limit, not the count: that is known for the end of a batch, and batches must not show in alerts.
-            asked, percent = self.limits.reasoning_24h, self.limits.reasoning_percent
-            text = f"{asked:,} or more of the account's requests in 24 hours, at least {percent} %, ask for reasoning."
-            evidence = Evidence("reasoning_24h", asked, asked, "requests", 1.0, text)
-            return "account_reasoning", "medium", evidence
-        text = "The account's requests of one day came from about a hundred different networks or more."
-        evidence = Evidence("networks_day", self.limits.network_buckets, 5.0, "hash buckets of 61", 1.0, text)
-        return "account_networks", "low", evidence
-
-    def _add(self, decisions: Decisions, account_id: str, row: Any, reading: tuple[str, Severity, Evidence]) -> None:
-        rule, severity, evidence = reading
+    def _add(self, decisions: Decisions, account_id: str, row: Any, reading: tuple[RuleId, Evidence]) -> None:
+        name, evidence = reading
+        rule, mode = self.rules.rule(name), self.rules.mode_of(name, self._ceiling)
+        assert isinstance(rule, AccountRule)  # noqa: S101  the three names of this module are
         ts = int(row["ts"])
-        alert_id = "a-" + self._hash.digest(self._hash.text(f"{rule} {account_id} {ts // DAY_MS}"), "alert")
+        alert_id = "a-" + self._hash.digest(self._hash.text(f"{name} {account_id} {ts // DAY_MS}"), "alert")
         decisions.alerts.append(
             Alert(
                 alert_id=alert_id,
-                dedup_key=f"distilwatch:{self._tenant}:{rule}:{account_id}:{ts // DAY_MS}",
+                dedup_key=f"distilwatch:{self._tenant}:{name}:{account_id}:{ts // DAY_MS}",
                 status="open",
-                severity=severity,
-                mode=self._mode,
-                rule=rule,
-                rule_version=VERSION,
+                severity=rule.severity,
+                mode=mode,
+                rule=name,
+                rule_version=self.rules.label,
                 account_id=account_id,
                 ts=ts,
                 first_seen=ts - DAY_MS,
@@ -117,21 +111,38 @@ class AccountRules:
                 attributes=[],
                 atlas=ATLAS[:1],
                 summary=evidence.text,
-                runbook_url=f"docs/runbook.md#{rule.replace('_', '-')}",
+                runbook_url=f"docs/runbook.md#{name.replace('_', '-')}",
             )
         )
-        if self._mode == "enforce":
+        if mode == "enforce":
             signal = Signal(
                 account_id=account_id,
                 cluster_id=None,
                 action="throttle",
-                multiplier=0.5,
+                multiplier=rule.multiplier,
                 score=evidence.weight,
-                rule=rule,
+                rule=name,
                 alert_id=alert_id,
-                mode=self._mode,
+                mode=mode,
                 ts=ts,
-                expires=ts + SIGNAL_MS,
+                expires=ts + rule.signal_ms,
                 seq=ts,
             )
             decisions.signals.append((account_id, signal))
+
+
+def _evidence(mark: int, row: Any, limits: npt.NDArray[np.int64]) -> Evidence:
+    """The one piece of evidence of a crossed limit."""
+    requests, (volume, asked, percent, buckets) = int(row["requests_24h"]), (int(limit) for limit in limits)
+    if mark == FIREHOSE:
+        text = f"The account sent {requests:,} requests in 24 hours."
+        return Evidence("requests_24h", requests, volume, "requests", 1.0, text)
+    if mark == REASONING_VOLUME:
+        # The limit, not the count: that is known for the end of a batch, and batches must not show in alerts.
+        text = f"{asked:,} or more of the account's requests in 24 hours, at least {percent} %, ask for reasoning."
+        return Evidence("reasoning_24h", asked, asked, "requests", 1.0, text)
+    networks = round(
+        math.log1p(-min(buckets, NETWORK_BUCKETS - 1) / NETWORK_BUCKETS) / math.log1p(-1 / NETWORK_BUCKETS), -1
+    )
+    text = f"The account's requests of one day came from about {networks} different networks or more."
+    return Evidence("networks_day", buckets, 5.0, "hash buckets of 61", 1.0, text)

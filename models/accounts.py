@@ -159,6 +159,7 @@ FACTS = np.dtype(
         ("created", "i8"),
         ("turn", "i4"),
         ("status", "i4"),
+        ("limits", "i8"),  # the row of limits that holds for the account
         ("reasoning", "?"),
         ("refused", "?"),
         ("tools", "?"),
@@ -171,7 +172,7 @@ FACTS = np.dtype(
 
 @jit
 def _trips(account: Any, limits: npt.NDArray[np.int64]) -> int:
-    """The limits this account has newly crossed today; ``limits`` as `AccountLimits.array` gives them."""
+    """The limits this account has newly crossed today; ``limits`` as a row of `AccountRules.limits`."""
     crossed = 0
     if account["requests_24h"] >= limits[0]:
         crossed |= FIREHOSE
@@ -236,7 +237,7 @@ def update_accounts(
             account["networks"][0] |= np.uint64(1) << (row["network"] % np.uint64(61))
         if _is_retry(account, row["prompt"], ts):
             marks[at] |= RETRY
-        marks[at] |= np.uint8(_trips(account, limits))
+        marks[at] |= np.uint8(_trips(account, limits[row["limits"]]))
         account["last_ts"] = max(ts, account["last_ts"])
         active = 0
         for step in range(24):

@@ -8,7 +8,7 @@ become more severe, or six hours have passed with new members.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -18,23 +18,18 @@ from models.clusters import Candidate
 from models.hashing import KeyedHash
 from models.identity import Campaign
 from models.network import network_text
-from models.verdict import Reason, action_of, beyond_doubt, named, severity_of
+from models.rules import HOUR_MS, LIVE, CampaignRule
+from models.verdict import Reason, beyond_doubt, named
 
 if TYPE_CHECKING:
     from models.campaigns import Campaigns, Evaluation, Judged
 
-RULE = "campaign"
-RULE_VERSION = "1"
+RULE: Literal["campaign"] = "campaign"
 ATLAS = ["AML.T0024.002", "AML.T0008.005", "AML.T0021"]
 RUNBOOK = "docs/runbook.md#campaign"
 MEMBERS_SAMPLE = 20
 TEMPLATES_SHOWN = 10
 ATTRIBUTES_SHOWN = 5
-GROWN = 1.5
-UPDATE_MS = 6 * 3_600_000
-COOL_DOWN_MS = 24 * 3_600_000
-SIGNAL_MS = 6 * 3_600_000
-"""A signal ends by itself; it is renewed past its half while its account still takes part."""
 SEVERITIES = ("info", "low", "medium", "high", "critical")
 
 
@@ -57,10 +52,16 @@ class Announcer:
     def __init__(self, keyed_hash: KeyedHash, *, tenant: str = "default", mode: Mode = "enforce") -> None:
         self._hash = keyed_hash.derive(b"alert")
         self._tenant = tenant
+        self._ceiling = mode  # of the host; the rules may say less
+        self._rule = CampaignRule()
+        self._version = ""
         self._mode = mode
 
     def announce(self, evaluation: Evaluation, state: Campaigns, decisions: Decisions) -> None:
         """Turn one evaluation into alerts and signals, and note in ``state.memory`` what was said."""
+        self._rule, self._version = state.rules.campaign, state.rules.label
+        self._mode = state.rules.mode_of(RULE, self._ceiling)
+        self._switch(evaluation.now_ms, state, decisions)
         live = set()
         for judged in evaluation.judged:
             if judged.reason not in (Reason.CAMPAIGN, Reason.HELD) or self._mode == "off":
@@ -70,8 +71,24 @@ class Announcer:
             self._continue(evaluation, judged, campaign, state, decisions)
         for campaign in list(state.memory.campaigns.values()):
             quiet = evaluation.now_ms - campaign.last_seen_ms
-            if campaign.open and campaign.cluster_id not in live and quiet >= COOL_DOWN_MS:
-                self._resolve(evaluation.now_ms, campaign, state, decisions)
+            if campaign.open and campaign.cluster_id not in live and quiet >= self._rule.cool_down_ms:
+                hours = self._rule.cool_down_ms / HOUR_MS
+                self._resolve(evaluation.now_ms, campaign, state, decisions, f"Quiet for {hours:g} hours")
+
+    def _switch(self, now_ms: int, state: Campaigns, decisions: Decisions) -> None:
+        """Follow a change of mode: what was said in another one is ended there, and signals are said anew.
+
+        A campaign told to people is not left open for ever when its rule goes into the shadow, and one that leaves the
+        shadow is an alert at once, not at its next growth.
+        """
+        for campaign in state.memory.campaigns.values():
+            before = campaign.mode or self._mode
+            if not campaign.open or before == self._mode:
+                continue
+            if {before, self._mode} <= LIVE:
+                campaign.members = dict.fromkeys(campaign.members, 0)
+            else:
+                self._resolve(now_ms, campaign, state, decisions, f"The rule went from {before} to {self._mode}")
 
     def _new(self, evaluation: Evaluation, judged: Judged, state: Campaigns) -> Campaign:
         rows = evaluation.rows[judged.candidate.rows]
@@ -97,6 +114,7 @@ class Announcer:
         campaign.keys.update((int(key), now) for key in keys)
         campaign.last_seen_ms = int(evaluation.rows["ts"][candidate.rows].max())
         status: Status | None = None
+        campaign.mode = self._mode
         if not campaign.open:
             status, campaign.open = "open", True
             campaign.episode += 1
@@ -106,11 +124,11 @@ class Announcer:
         fresh = sum(int(account) not in campaign.members for account in accounts)
         self._signal(judged, campaign, state, decisions, (accounts, beyond_doubt(candidate)[chosen], now, alert_id))
         size = _size(campaign, candidate)
-        severity = severity_of(size, judged.score)
+        severity = self._rule.severity_of(size, judged.score)
         louder = campaign.said_severity and SEVERITIES.index(severity) > SEVERITIES.index(campaign.said_severity)
-        grown = size >= GROWN * max(campaign.said_accounts, 1)
-        more = fresh > 0 or len(candidate.rows) >= GROWN * campaign.said_requests
-        aged = now - campaign.said_ms >= UPDATE_MS and more
+        grown = size >= self._rule.update_growth * max(campaign.said_accounts, 1)
+        more = fresh > 0 or len(candidate.rows) >= self._rule.update_growth * campaign.said_requests
+        aged = now - campaign.said_ms >= self._rule.update_ms and more
         ended = evaluation.final and size > campaign.said_accounts
         if status is None and (grown or louder or aged or ended):
             status = "update"
@@ -135,13 +153,13 @@ class Announcer:
     ) -> None:
         """Give every named account a signal, or renew one that is half over."""
         accounts, stern, now, alert_id = told
-        due = [
-            at for at, account in enumerate(accounts) if campaign.members.get(int(account), 0) < now + SIGNAL_MS // 2
-        ]
+        expires = now + self._rule.signal_ms
+        soon = now + self._rule.signal_ms // 2
+        due = [at for at, account in enumerate(accounts) if campaign.members.get(int(account), 0) < soon]
         ids = state.directory.account_ids(accounts[due])
         for at, account_id in zip(due, ids, strict=True):
             action, multiplier = self._action(judged, stern=bool(stern[at]))
-            campaign.members[int(accounts[at])] = now + SIGNAL_MS
+            campaign.members[int(accounts[at])] = expires
             signal = Signal(
                 account_id=account_id,
                 cluster_id=campaign.cluster_id,
@@ -152,15 +170,15 @@ class Announcer:
                 alert_id=alert_id,
                 mode=self._mode,
                 ts=now,
-                expires=now + SIGNAL_MS,
+                expires=expires,
                 seq=now,
             )
-            if self._mode != "shadow":
+            if self._mode in LIVE:
                 decisions.signals.append((account_id, signal))
 
     def _action(self, judged: Judged, *, stern: bool) -> tuple[Action, float]:
         """What the limiter is told: only ``enforce`` asks it to act."""
-        return action_of(judged.score, stern=stern) if self._mode == "enforce" else ("observe", 1.0)
+        return self._rule.action_of(judged.score, stern=stern) if self._mode == "enforce" else ("observe", 1.0)
 
     def _alert(
         self,
@@ -175,7 +193,7 @@ class Announcer:
         shown = accounts if len(accounts) else candidate.account[candidate.core]
         sample = state.directory.account_ids(np.sort(shown)[:MEMBERS_SAMPLE])
         requests = int(candidate.covered.sum())
-        severity = severity_of(_size(campaign, candidate), judged.score)
+        severity = self._rule.severity_of(_size(campaign, candidate), judged.score)
         return Alert(
             alert_id=self._alert_id(campaign)
             if status != "update"
@@ -185,7 +203,7 @@ class Announcer:
             severity=severity,
             mode=self._mode,
             rule=RULE,
-            rule_version=RULE_VERSION,
+            rule_version=self._version,
             cluster_id=campaign.cluster_id,
             ts=evaluation.now_ms,
             first_seen=campaign.first_seen_ms,
@@ -230,17 +248,18 @@ class Announcer:
             )
         return found
 
-    def _resolve(self, now_ms: int, campaign: Campaign, state: Campaigns, decisions: Decisions) -> None:
-        """Close an episode that has been quiet for the cool-down, and clear its accounts."""
+    def _resolve(self, now_ms: int, campaign: Campaign, state: Campaigns, decisions: Decisions, why: str) -> None:
+        """Close an episode in the mode it was told in, and clear its accounts."""
         campaign.open = False
+        mode = cast(Mode, campaign.mode or self._mode)
         alert = Alert(
             alert_id=f"{self._alert_id(campaign)}.resolved",
             dedup_key=f"distilwatch:{self._tenant}:{RULE}:{campaign.cluster_id}:{campaign.episode}",
             status="resolved",
             severity="info",
-            mode=self._mode,
+            mode=mode,
             rule=RULE,
-            rule_version=RULE_VERSION,
+            rule_version=self._version,
             cluster_id=campaign.cluster_id,
             ts=now_ms,
             first_seen=campaign.first_seen_ms,
@@ -255,12 +274,12 @@ class Announcer:
             templates=[],
             attributes=[],
             atlas=ATLAS,
-            summary=f"Quiet for 24 hours; the {len(campaign.members):,} accounts of {campaign.cluster_id} are cleared.",
+            summary=f"{why}; the {len(campaign.members):,} accounts of {campaign.cluster_id} are cleared.",
             runbook_url=RUNBOOK,
         )
         decisions.alerts.append(alert)
         accounts = np.array(sorted(campaign.members), np.uint64)
-        if self._mode != "shadow":
+        if mode in LIVE:
             decisions.signals.extend((account_id, None) for account_id in state.directory.account_ids(accounts))
         campaign.members = {}
 

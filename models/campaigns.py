@@ -23,11 +23,12 @@ from models.evidence import weigh
 from models.features import Context, Features, measure
 from models.identity import Campaign, Memory
 from models.pending import Pending
+from models.rules import Rules
 from models.sighting import PROFILE, SIGHTING, SightingBatch
 from models.strings import Strings
 from models.swarm import SETTLE_MS, find_swarm
 from models.templates import Templates, find_templates
-from models.verdict import CONFIRMED_BELOW, Reason, Thresholds, judge
+from models.verdict import Reason, judge
 from models.wire import pack, unpack
 
 ROWS_MIN = 64
@@ -70,9 +71,9 @@ class Evaluation:
 class Campaigns:
     """Clusters over the whole fleet. Pure; one instance sees all hubs."""
 
-    def __init__(self, announcer: Announcer, thresholds: Thresholds | None = None) -> None:
+    def __init__(self, announcer: Announcer, rules: Rules | None = None) -> None:
         self.announcer = announcer
-        self.thresholds = thresholds or Thresholds()
+        self.rules = rules or Rules()  # may be replaced at any time: they hold from the next evaluation on
         self.pending = Pending()
         self.covered = CoveredEvents()
         self.directory = Directory()
@@ -186,7 +187,7 @@ class Campaigns:
         for candidate in candidates:
             features = measure(context, candidate)
             evidence = weigh(features)
-            reason = judge(features, evidence, self.thresholds, is_open=True)
+            reason = judge(features, evidence, self.rules.campaign, is_open=True)
             self.latest.judged.append(Judged(candidate, features, evidence, reason))
         self._identify(self.latest)
         self.announcer.announce(self.latest, self, decisions)
@@ -201,11 +202,14 @@ class Campaigns:
             item.campaign = campaign
             if item.reason is Reason.HELD and not (campaign is not None and campaign.open):
                 item.reason = Reason.WEAK
-            if item.reason is Reason.CAMPAIGN and campaign is None and item.features.accounts < CONFIRMED_BELOW:
+            if item.reason is Reason.CAMPAIGN and campaign is None and self._is_small(item):
                 accounts = item.candidate.account[item.candidate.core]
                 waiting.append(accounts)
                 item.reason = item.reason if self.memory.seen_before(accounts) else Reason.UNCONFIRMED
         self.memory.waiting = waiting
+
+    def _is_small(self, item: Judged) -> bool:
+        return item.features.accounts < self.rules.campaign.confirmed_below
 
     def _describe(
         self, rows: npt.NDArray[Any], templates: Templates, candidate: Candidate

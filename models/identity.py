@@ -34,6 +34,7 @@ class Campaign(msgspec.Struct):
     said_requests: int = 0
     episode: int = 0
     requests_before: int = 0
+    mode: str = ""  # in which the open episode is told
     members: dict[int, int] = {}  # account hash -> time until which its signal holds
     keys: dict[int, int] = {}  # template key -> last time it was seen in the campaign
 

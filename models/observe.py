@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from models.account_rules import AccountLimits, AccountRules
+from models.account_rules import UNLIMITED, AccountRules
 from models.accounts import ACCOUNT, FACTS, IDLE_MS, NEW, RETRY, update_accounts
 from models.admission import UNSET, Admission
 from models.announce import Decisions
@@ -95,7 +95,9 @@ class Observe:
         rows["model"] = events.model & np.uint64(0xFFFFFFFF)
         self.accounts.reserve(len(events))
         table = self.accounts
-        limits = (self.rules.limits if self.rules else AccountLimits()).array()
+        limits = UNLIMITED
+        if self.rules is not None:
+            facts["limits"], limits = self.rules.rows_of(events.customer), self.rules.limits
         marks, _ = update_accounts(facts, table.records, table.index, table.count, rows, limits)
         decisions = self.rules.decide(events.account_id, marks, rows) if self.rules else Decisions()
         new = np.flatnonzero(marks & NEW)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from models.account_rules import AccountRules, mode_under
+from models.account_rules import AccountRules
 from models.alert import Mode
 from models.announce import Announcer, Decisions
 from models.campaigns import Campaigns
@@ -16,6 +16,7 @@ from models.fanin import FanIn
 from models.hashing import KeyedHash
 from models.observe import Observe, Observed
 from models.reasons import TIME_FUTURE
+from models.rules import Rules
 from models.sketch import Sketcher, Sketches
 from models.sketching import Sketched, sketch_events
 from models.wire import pack, unpack
@@ -42,12 +43,14 @@ class Counts:
 class Pipeline:
     """Events in, decisions out, in one process."""
 
-    def __init__(self, secret: bytes, *, tenant: str = "default", mode: Mode = "enforce") -> None:
+    def __init__(
+        self, secret: bytes, *, tenant: str = "default", mode: Mode = "enforce", rules: Rules | None = None
+    ) -> None:
         keyed = KeyedHash(secret)
         self.sketcher = Sketcher(secret)
-        self.observe = Observe(AccountRules(keyed, tenant=tenant, mode=mode_under(mode)))
+        self.observe = Observe(AccountRules(keyed, tenant=tenant, mode=mode, rules=rules))
         self.fanin = FanIn()
-        self.campaigns = Campaigns(Announcer(keyed, tenant=tenant, mode=mode))
+        self.campaigns = Campaigns(Announcer(keyed, tenant=tenant, mode=mode), rules)
         self.counts = Counts()
 
     def prepare(self, events: EventBatch) -> Sketched:

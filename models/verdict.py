@@ -1,20 +1,24 @@
 """The verdict: whether a weighed cluster is a campaign, how severe, and which accounts are named.
 
-What lives here: thresholds and the reasons for a decision. What does not: the weights (``evidence``).
+What lives here: the tuned numbers and the reasons for a decision. What does not: the weights (``evidence``) and what an
+operator may set instead (``rules``).
 """
 
 from __future__ import annotations
 
 import enum
 import math
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from models.alert import Action, Evidence, Severity
+from models.alert import Evidence
 from models.clusters import Candidate
 from models.features import Features
+
+if TYPE_CHECKING:
+    from models.rules import CampaignRule
 
 CORE_CUSTOMERS_MIN = 12
 CORE_NETWORKS_MIN = 4
@@ -48,27 +52,18 @@ class Reason(enum.Enum):
     UNCONFIRMED = "waits_for_a_second_look"
 
 
-@dataclass(frozen=True, slots=True)
-class Thresholds:
-    """What a rule file may change."""
-
-    open_score: float = OPEN_SCORE
-    hold_score: float = HOLD_SCORE
-    customers_min: int = CORE_CUSTOMERS_MIN
-
-
-def judge(features: Features, evidence: list[Evidence], thresholds: Thresholds, *, is_open: bool) -> Reason:
+def judge(features: Features, evidence: list[Evidence], rule: CampaignRule, *, is_open: bool) -> Reason:
     """Decide on one cluster."""
     score = sum(item.weight for item in evidence)
-    if features.customers < thresholds.customers_min:
+    if features.customers < rule.customers_min:
         return Reason.TOO_FEW_CUSTOMERS
-    if 0 < features.networks < CORE_NETWORKS_MIN:
+    if 0 < features.networks < rule.networks_min:
         return Reason.TOO_FEW_NETWORKS
     if features.core_part < _core_part_needed(features):
         return Reason.DILUTED
-    if score >= thresholds.open_score:
+    if score >= rule.open_score:
         return Reason.CAMPAIGN
-    return Reason.HELD if is_open and score >= thresholds.hold_score else Reason.WEAK
+    return Reason.HELD if is_open and score >= rule.hold_score else Reason.WEAK
 
 
 def _core_part_needed(features: Features) -> float:
@@ -81,15 +76,6 @@ def _core_part_needed(features: Features) -> float:
         return CORE_PART_MIN
     none = math.exp(-features.rate)
     return min(CORE_PART_MIN, 0.5 * (1.0 - none - features.rate * none) / (1.0 - none))
-
-
-def severity_of(accounts: int, score: float) -> Severity:
-    """How loud the alert is, by the size of the campaign and the margin of the evidence."""
-    if accounts >= 1_000 and score >= 6:
-        return "critical"
-    if accounts >= 100 or score >= 8:
-        return "high"
-    return "medium" if accounts >= 30 else "low"
 
 
 def named(candidate: Candidate) -> npt.NDArray[np.bool_]:
@@ -119,10 +105,3 @@ def beyond_doubt(candidate: Candidate) -> npt.NDArray[np.bool_]:
         candidate.covered >= max(STERN_COUNT_MIN, STERN_COUNT * core_count)
     )
     return stern
-
-
-def action_of(score: float, *, stern: bool) -> tuple[Action, float]:
-    """What the limiter is told, and the part of the usual limit that is left; never a block by itself."""
-    if score >= STERN_SCORE and stern:
-        return "challenge", 0.1
-    return "throttle", 0.25

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models import reasons
-from models.account_rules import AccountRules, mode_under
+from models.account_rules import AccountRules
 from models.admission import SLICE_MS, UNSET
 from models.announce import Announcer, Decisions
 from models.campaigns import Campaigns
@@ -339,10 +339,10 @@ def factory(settings: Settings, topics: Topics) -> list[StageSpec]:
         raise ConfigError("set DISTILWATCH_SECRET or DISTILWATCH_SECRET_FILE to at least 16 random bytes")
     secret = settings.secret.reveal().encode()
     keyed, sketcher = KeyedHash(secret), Sketcher(secret)
-    rules = AccountRules(keyed, tenant=settings.tenant, mode=mode_under(settings.mode))
     fanins = settings.kafka.partitions
 
     def observe(partition: int, partitions: int) -> ObserveStage:
+        rules = AccountRules(keyed, tenant=settings.tenant, mode=settings.mode)
         return ObserveStage(Place(partition, partitions, fanins, topics), keyed, sketcher, rules)
 
     def fanin(partition: int, partitions: int) -> FanInStage:

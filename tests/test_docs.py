@@ -20,7 +20,7 @@ import yaml
 from bench.__main__ import NAMES as BENCHES
 from bench.detection.cases import FIRST, KNOBS, MARKS
 from models import reasons
-from models.account_rules import AccountRules, mode_under
+from models.account_rules import AccountRules
 from models.accounts import FIREHOSE, MANY_NETWORKS, REASONING_VOLUME
 from models.alert import Alert, Evidence, Signal
 from models.announce import RUNBOOK
@@ -219,7 +219,7 @@ def test_every_constant_shown_has_its_value() -> None:
 def rules() -> list[Alert]:
     """An alert of each account rule."""
     marks = np.array([FIREHOSE | REASONING_VOLUME | MANY_NETWORKS], np.uint8)
-    maker = AccountRules(KeyedHash(b"documentation secret"), mode=mode_under("enforce"))
+    maker = AccountRules(KeyedHash(b"documentation secret"), mode="enforce")
     decided = maker.decide(Strings.of(["somebody"]), marks, np.zeros(1, SIGHTING))
     assert decided.signals == []
     return decided.alerts

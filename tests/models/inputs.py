@@ -12,10 +12,10 @@ import numpy as np
 from models.event import EventBatch
 from models.hashing import KeyedHash
 from models.pipeline import Pipeline
+from models.rules import CampaignRule, Rules
 from models.sighting import FIRST_TURN, SIGHTING, SightingBatch
 from models.sketch import Sketcher, Sketches
 from models.strings import Strings
-from models.verdict import Thresholds
 from streams.simulator.scenarios import scenario_of
 from streams.simulator.simulation import Options, Simulation
 from streams.simulator.slices import to_events
@@ -23,7 +23,7 @@ from streams.simulator.slices import to_events
 SECRET = b"secret"
 START = 1_700_000_000_000
 HOUR_MS = 3_600_000
-EAGER = Thresholds(open_score=-100.0, hold_score=-100.0, customers_min=8)
+EAGER = Rules(campaign=CampaignRule(open_score=-100.0, hold_score=-100.0, customers_min=8))
 """Any cluster of some size is announced: how the operators work does not hang on how detection is tuned."""
 
 
@@ -40,9 +40,7 @@ def fleet() -> tuple[EventBatch, Sketches]:
 
 def eager_pipeline() -> Pipeline:
     """A pipeline that announces every cluster."""
-    pipeline = Pipeline(SECRET)
-    pipeline.campaigns.thresholds = EAGER
-    return pipeline
+    return Pipeline(SECRET, rules=EAGER)
 
 
 def frozen(columns: Any) -> Any:

@@ -7,28 +7,39 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.account_rules import AccountLimits, AccountRules, mode_under
+from models.account_rules import AccountRules
 from models.alert import Mode
 from models.announce import Decisions
+from models.columns import EventColumns
 from models.hashing import KeyedHash
 from models.observe import Observe
+from models.rules import AccountRule, NetworksRule, OrgLimits, Rules
 from models.sketch import Sketcher, Sketches
 from models.strings import Strings
 from tests.models.inputs import HOUR_MS, SECRET, START, events_at
 
 DAY_MS = 24 * HOUR_MS
 NOON = START // DAY_MS * DAY_MS + 12 * HOUR_MS
-LIMITS = AccountLimits(requests_24h=20, reasoning_24h=10, reasoning_percent=80, network_buckets=30)
 SKETCHER = Sketcher(SECRET)
 
 
-def rules(mode: Mode = "alert", limits: AccountLimits = LIMITS) -> AccountRules:
-    return AccountRules(KeyedHash(SECRET), mode=mode, limits=limits)
+def rules(mode: Mode = "alert", **more: Any) -> Rules:
+    """Limits low enough to be met, every rule in ``mode``."""
+    return Rules(
+        account_volume=AccountRule(mode=mode, limit=20),
+        account_reasoning=AccountRule(mode=mode, limit=10, percent=80),
+        account_networks=NetworksRule(mode=mode, limit=30),
+        **more,
+    )
 
 
-def decided(ts: list[int], *, mode: Mode = "alert", asking: bool = False, parts: int = 1, **columns: Any) -> Decisions:
-    """What the rules decide of these events of one account, given in ``parts`` batches."""
-    operator, decisions = Observe(rules(mode)), Decisions()
+def decided(
+    ts: list[int], *, given: Rules | None = None, mode: Mode = "enforce", asking: bool = False, parts: int = 1,
+    **columns: Any,
+) -> Decisions:  # fmt: skip
+    """What the rules decide of these events of one account, given in ``parts`` batches, under a host in ``mode``."""
+    operator = Observe(AccountRules(KeyedHash(SECRET), mode=mode, rules=given or rules()))
+    decisions = Decisions()
     events = events_at(ts, **columns)
     if asking:
         texts = [f"Solve {at}. Think step by step and write out your full chain of thought." for at in range(len(ts))]
@@ -81,17 +92,18 @@ def test_many_networks_trip():
 
 @pytest.mark.parametrize("mode", ["alert", "shadow"])
 def test_people_are_told_and_the_limiter_is_not(mode):
-    decisions = decided(every(1_000, 40), mode=mode)
+    decisions = decided(every(1_000, 40), given=rules(mode))
     assert [alert.mode for alert in decisions.alerts] == [mode]
     assert decisions.signals == []
 
 
 def test_mode_off_says_nothing():
+    assert decided(every(1_000, 40), given=rules("off")) == Decisions()
     assert decided(every(1_000, 40), mode="off") == Decisions()
 
 
 def test_mode_enforce_throttles_and_never_more():
-    ((account, signal),) = decided(every(1_000, 40), mode="enforce").signals
+    ((account, signal),) = decided(every(1_000, 40), given=rules("enforce")).signals
     assert signal is not None
     assert (account, signal.action, signal.cluster_id) == ("account-7", "throttle", None)
     assert 0.0 < signal.multiplier < 1.0
@@ -99,7 +111,36 @@ def test_mode_enforce_throttles_and_never_more():
 
 
 def test_under_a_host_that_enforces_they_still_only_alert():
-    assert [mode_under(mode) for mode in ("off", "shadow", "alert", "enforce")] == ["off", "shadow", "alert", "alert"]
+    (alert,) = decided(every(1_000, 40), mode="enforce").alerts
+    assert alert.mode == "alert"
+    (alert,) = decided(every(1_000, 40), mode="shadow").alerts
+    assert alert.mode == "shadow"
+
+
+def test_an_organisation_may_have_limits_of_its_own():
+    keyed = KeyedHash(SECRET)
+    maker = AccountRules(keyed, rules=rules(orgs=(OrgLimits(org="acme", account_volume=60), OrgLimits(org="tiny"))))
+    acme, tiny = (int(EventColumns(keyed).hashes("org_id", Strings.of([name]))[0]) for name in ("acme", "tiny"))
+    limits = maker.limits[maker.rows_of(np.array([acme, tiny, 5], np.uint64))]
+    assert limits[:, 0].tolist() == [60, 20, 20]
+    assert limits[:, 1:].tolist() == [[10, 80, 30]] * 3
+    for sent, told in ((59, []), (90, ["account_volume"])):
+        own = rules(orgs=(OrgLimits(org="acme", account_volume=60),))
+        found = decided(every(1_000, sent), given=own, customer=np.full(sent, acme, np.uint64))
+        assert said(found) == told
+    assert said(decided(every(1_000, 40), given=own, customer=np.full(40, tiny, np.uint64))) == ["account_volume"]
+
+
+def test_other_rules_hold_from_the_next_request_on():
+    maker = AccountRules(KeyedHash(SECRET), rules=rules())
+    operator = Observe(maker)
+    first, second = events_at(every(1_000, 19)), events_at([NOON + 60_000], event=[100])
+    found = operator.process(first, SKETCHER.sketch(first.prompt)).decisions
+    maker.use(Rules(account_volume=AccountRule(limit=10)))
+    found.extend(operator.process(second, SKETCHER.sketch(second.prompt)).decisions)
+    found.extend(operator.finish().decisions)
+    assert said(found)[-1:] == ["account_volume"]
+    assert found.alerts[-1].evidence[0].baseline == 10
 
 
 def test_an_alert_says_who_and_how_much_and_holds_no_prompt():

@@ -4,6 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models.account_rules import UNLIMITED
 from models.accounts import (
     ACCOUNT,
     BURST_MS,
@@ -20,7 +21,6 @@ from models.sighting import BURST, ERROR, FIRST_TURN, FOLLOW_UP, REASONING, REFU
 from models.table import Table
 
 START = 1_700_000_000_000
-UNLIMITED = np.full(4, 1 << 40, np.int64)
 LAG_MS = 130_000  # the most by which an admitted row may come after a newer one
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
 from models.admission import SLICE_MS
 from models.alert import Alert, Mode
-from models.announce import COOL_DOWN_MS, GROWN, SIGNAL_MS, UPDATE_MS, Announcer, Decisions
+from models.announce import Announcer, Decisions
 from models.campaigns import KNOWN_PERIOD_MS, Campaigns
 from models.hashing import KeyedHash
 from models.sighting import SightingBatch
@@ -17,6 +18,8 @@ from tests.models.covering import dealt, mixed, profiles
 from tests.models.inputs import EAGER, HOUR_MS, SECRET, START, sightings
 
 POOL = range(150)
+RULE = EAGER.campaign
+COOL_DOWN_MS, GROWN, SIGNAL_MS, UPDATE_MS = RULE.cool_down_ms, RULE.update_growth, RULE.signal_ms, RULE.update_ms
 MODES: tuple[Mode, ...] = ("shadow", "alert", "enforce")
 
 
@@ -218,3 +221,54 @@ def test_an_alert_counts_what_it_names():
     assert sum(item.weight for item in opened.evidence + opened.counter_evidence) == pytest.approx(opened.score)
     assert all(item.weight > 0 for item in opened.evidence)
     assert all(item.weight < 0 for item in opened.counter_evidence)
+
+
+# Other rules under an open campaign.
+
+
+def moded(run: Run, mode: Mode) -> Run:
+    run.campaigns.rules = msgspec.structs.replace(EAGER, campaign=msgspec.structs.replace(RULE, mode=mode))
+    return run
+
+
+def test_a_rule_that_goes_into_the_shadow_ends_its_alert_and_clears_its_accounts():
+    run = Run().wave()
+    before = len(run.decisions.signals)
+    moded(run, "shadow").wave(seed=2)
+    assert [(alert.status, alert.mode) for alert in run.alerts][-2:] == [("resolved", "enforce"), ("open", "shadow")]
+    assert {signal for _, signal in run.decisions.signals[before:]} == {None}
+    assert "from enforce to shadow" in run.alerts[-2].summary
+
+
+def test_a_rule_that_leaves_the_shadow_is_an_alert_at_once():
+    run = moded(Run(), "shadow").wave()
+    assert not run.decisions.signals
+    moded(run, "alert").wave(seed=2)
+    assert [(alert.status, alert.mode) for alert in run.alerts][-2:] == [("resolved", "shadow"), ("open", "alert")]
+    assert {signal.action for _, signal in run.decisions.signals if signal} == {"observe"}
+
+
+def test_a_rule_that_begins_to_enforce_says_its_signals_again():
+    run = moded(Run(), "alert").wave()
+    told = len(run.decisions.signals)
+    moded(run, "enforce").wave(seed=2)
+    assert {signal.action for _, signal in run.decisions.signals[told:] if signal} <= {"throttle", "challenge"}
+    assert len(run.decisions.signals) >= 2 * told
+    assert [alert.status for alert in run.alerts].count("open") == 1
+
+
+def test_a_rule_switched_off_ends_what_is_open():
+    run = moded(Run().wave(), "off").wave(seed=2)
+    assert [alert.status for alert in run.alerts][-1] == "resolved"
+    assert moded(run, "off").wave(seed=3).alerts[-1].status == "resolved"
+
+
+def test_windows_are_kept_when_rules_change():
+    run = Run()
+    run.campaigns.rules = msgspec.structs.replace(EAGER, campaign=msgspec.structs.replace(RULE, open_score=60.0))
+    run.wave()
+    assert not run.alerts
+    run.campaigns.rules = EAGER
+    run.wait(2 * HOUR_MS)  # nothing new has come: what was folded before is enough
+    assert [alert.status for alert in run.alerts] == ["open"]
+    assert run.alerts[0].rule_version == EAGER.label

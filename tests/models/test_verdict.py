@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from models.alert import Evidence
 from models.clusters import Candidate
+from models.rules import CampaignRule
 from models.verdict import (
     CORE_CUSTOMERS_MIN,
     CORE_NETWORKS_MIN,
@@ -17,12 +18,9 @@ from models.verdict import (
     OPEN_SCORE,
     STERN_SCORE,
     Reason,
-    Thresholds,
-    action_of,
     beyond_doubt,
     judge,
     named,
-    severity_of,
 )
 from tests.models.covering import candidates_of, covered, dealt, mixed
 from tests.models.test_evidence import features
@@ -32,8 +30,8 @@ def points(score: float) -> list[Evidence]:
     return [Evidence("test", 0.0, 0.0, "", score, ".")]
 
 
-def reason(score: float = OPEN_SCORE, *, is_open: bool = False, thresholds: Thresholds | None = None, **known):
-    return judge(features(**known), points(score), thresholds or Thresholds(), is_open=is_open)
+def reason(score: float = OPEN_SCORE, *, is_open: bool = False, rule: CampaignRule | None = None, **known):
+    return judge(features(**known), points(score), rule or CampaignRule(), is_open=is_open)
 
 
 def test_enough_points_are_a_campaign():
@@ -70,9 +68,9 @@ def test_accounts_that_have_yet_to_come_round_are_no_dilution_where_load_is_even
 
 
 def test_thresholds_are_the_rule_files():
-    assert reason(5.0, thresholds=Thresholds(open_score=5.0)) is Reason.CAMPAIGN
-    assert reason(2.0, is_open=True, thresholds=Thresholds(hold_score=2.0)) is Reason.HELD
-    assert reason(thresholds=Thresholds(customers_min=41)) is Reason.TOO_FEW_CUSTOMERS
+    assert reason(5.0, rule=CampaignRule(open_score=5.0)) is Reason.CAMPAIGN
+    assert reason(2.0, is_open=True, rule=CampaignRule(hold_score=2.0)) is Reason.HELD
+    assert reason(rule=CampaignRule(customers_min=41)) is Reason.TOO_FEW_CUSTOMERS
 
 
 @pytest.mark.parametrize(
@@ -81,12 +79,12 @@ def test_thresholds_are_the_rule_files():
      (99, 7.9, "medium"), (30, 0.0, "medium"), (29, 7.9, "low")],
 )  # fmt: skip
 def test_severity_follows_size_and_score(accounts, score, expected):
-    assert severity_of(accounts, score) == expected
+    assert CampaignRule().severity_of(accounts, score) == expected
 
 
-@given(score=st.floats(-20, 40), stern=st.booleans())
+@given(score=st.floats(0, 40), stern=st.booleans())
 def test_nobody_is_blocked_and_only_clear_cases_are_challenged(score, stern):
-    action, multiplier = action_of(score, stern=stern)
+    action, multiplier = CampaignRule().action_of(score, stern=stern)
     assert action == ("challenge" if stern and score >= STERN_SCORE else "throttle")
     assert 0.0 < multiplier < 1.0
 
