@@ -3,9 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help install demo test check bench clean
+.PHONY: help install demo test check bench bench-detection clean
 help:  ## what can be run
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "distilwatch needs Python 3.11 or newer; set PYTHON=/path/to/python3.11 and run make again"; exit 1; }
@@ -29,6 +29,9 @@ check: install  ## format, lint, types
 
 bench: install  ## every figure in README and docs, beside its peer; non-zero on a breach
 	$(BIN)/python -m bench
+
+bench-detection: install  ## every mark of detection, five seeds each, and docs/plots; about an hour on two cores
+	$(BIN)/python -m bench.detection --marks --plots
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .cache

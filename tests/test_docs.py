@@ -304,10 +304,10 @@ def test_inline_commands_exist() -> None:
 
 
 def test_make_targets_and_benches_exist() -> None:
-    targets = set(re.findall(r"^([a-z]+):", text("Makefile"), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", text("Makefile"), re.MULTILINE))
     shown = {words[1] for _, line in shell_lines() for words in commands(line) if words[0] == "make"}
     assert shown >= {"demo", "test", "bench", "check"}
-    assert shown | set(re.findall(r"`make ([a-z]+)`", everything())) <= targets
+    assert shown | set(re.findall(r"`make ([a-z-]+)`", everything())) <= targets
     cases = {case.name for case in (*FIRST, *MARKS, *KNOBS)}
     for names in re.findall(r"-m bench ([a-z ]+)", everything()):
         assert set(names.split()) <= set(BENCHES)

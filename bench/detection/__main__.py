@@ -1,113 +1,126 @@
-"""``python -m bench.detection``: every case over several seeds, its marks, and the baselines beside it."""
+"""``python -m bench.detection``: cases over several seeds, beside their marks and the baselines.
+
+What lives here: the command line, the processes, the progress. What does not: any measurement.
+"""
 
 from __future__ import annotations
 
 import argparse
 import os
-import statistics
 import sys
-from concurrent.futures import ProcessPoolExecutor
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 
+from bench.detection import ablation
 from bench.detection.cases import FIRST, KNOBS, MARKS, Case
-from bench.detection.trial import Score, run_trial
+from bench.detection.plots import draw
+from bench.detection.score import Score
+from bench.detection.table import SUMMARY, report, rows_of, summary
+from bench.detection.trial import Setting, calibrated, run_parts, run_trial
 
-SEEDS = 3
+SEEDS, MARKS_SEEDS = 3, 5
+PEER_SEEDS = 2  # the baselines run on the first seeds only: they take as long as the detector
+CALIBRATION_SEED = 1001  # of the calm run that sets the baselines' thresholds, and no case's seed
+EXAMPLES = """examples:
+  python -m bench.detection                              the first marks, as in make bench
+  python -m bench.detection --marks --plots              the whole table and docs/plots, as make bench-detection
+  python -m bench.detection --only evasive,spread        these cases alone
+  python -m bench.detection sixty --seeds 1 --no-peers   one quick look
+  python -m bench.detection --ablate --seeds 1           what each part of the detector buys
+"""
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run, print, and return 1 where a mark is missed."""
-    parser = argparse.ArgumentParser(prog="python -m bench.detection", description=__doc__)
-    names = [case.name for case in (*FIRST, *MARKS, *KNOBS)]
-    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join(names)}; default the first marks")
-    parser.add_argument("--seeds", type=int, default=SEEDS, help=f"seeds per case (default {SEEDS})")
+    asked = _parser().parse_args(arguments)
+    every = {case.name: case for case in (*FIRST, *MARKS, *KNOBS)}
+    wanted = [*asked.cases, *(name for name in asked.only.split(",") if name)]
+    unknown = [name for name in wanted if name not in every]
+    if unknown:
+        sys.exit(f"no case named {', '.join(unknown)}; there are {', '.join(every)}")
+    cases = [every[name] for name in wanted] or list(MARKS if asked.marks else KNOBS if asked.knobs else FIRST)
+    seeds = range(asked.seed, asked.seed + (asked.seeds or (MARKS_SEEDS if asked.marks else SEEDS)))
+    print(f"texts: {'corpora' if asked.corpus else 'built-in grammar'}; {asked.processes} processes")
+    code = 0
+    with ProcessPoolExecutor(asked.processes) as pool:
+        if asked.ablate:
+            _ablate(pool, seeds, asked.corpus)
+        elif wanted or not asked.plots or asked.marks:
+            code = _judge(pool, cases, seeds, asked)
+        if asked.plots:
+            draw(pool, asked.corpus)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.detection", description=__doc__, epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("cases", nargs="*", metavar="CASE", help="default: the first marks")
+    parser.add_argument("--only", default="", metavar="A,B", help="the same, as one argument")
+    parser.add_argument("--marks", action="store_true", help="the whole table of marks")
+    parser.add_argument("--knobs", action="store_true", help="further kinds of campaign, held to false accounts only")
+    parser.add_argument("--ablate", action="store_true", help="the detector without each of its parts")
+    parser.add_argument("--plots", action="store_true", help="write docs/plots as well")
+    parser.add_argument("--seeds", type=int, help=f"seeds a case (default {SEEDS}, with --marks {MARKS_SEEDS})")
     parser.add_argument("--seed", type=int, default=1, help="first seed (default 1)")
+    parser.add_argument("--no-peers", action="store_true", help="leave the baselines out")
     parser.add_argument(
         "--corpus", default=os.environ.get("DISTILWATCH_CORPUS"), help="folder of corpora; default the built-in grammar"
     )
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
-    asked = parser.parse_args(arguments)
-    unknown = set(asked.cases) - set(names)
-    if unknown:
-        parser.error(f"no case named {', '.join(sorted(unknown))}; there are {', '.join(names)}")
-    chosen = [case for case in (*FIRST, *MARKS, *KNOBS) if case.name in asked.cases] or list(FIRST)
-    texts = "corpora" if asked.corpus else "built-in grammar"
-    print(f"texts: {texts}; {asked.seeds} seeds from {asked.seed}")
-    print(HEADER)
-    failures: list[str] = []
-    with ProcessPoolExecutor(asked.processes) as pool:
-        jobs = [
-            [pool.submit(run_trial, case, asked.seed + n, asked.corpus) for n in range(asked.seeds)] for case in chosen
-        ]
-        for case, futures in zip(chosen, jobs, strict=True):
-            scores = [future.result() for future in futures]
-            missed = judge(case, scores)
-            failures += [f"{case.name}: {text}" for text in missed]
-            report(case, scores, missed)
-    for text in failures:
-        print(f"BREACH {text}")
-    print("all marks reached" if not failures else f"{len(failures)} marks missed")
-    return 1 if failures else 0
+    return parser
 
 
-HEADER = (
-    f"{'case / detector':24} {'alerted':>8} {'delay h':>12} {'leaked':>8} {'recall':>13} {'purity':>7} "
-    f"{'clusters':>8} {'false/100k':>10}"
-)
+def _judge(pool: ProcessPoolExecutor, cases: list[Case], seeds: range, asked: argparse.Namespace) -> int:
+    """Run the cases, print each as it is complete, then the table; 1 where a mark is missed."""
+    started = time.monotonic()
+    bounds = None
+    if not asked.no_peers and any(case.peers for case in cases):
+        bounds = pool.submit(calibrated, FIRST[-1], CALIBRATION_SEED, asked.corpus).result()
+        print("thresholds of the baselines: " + ", ".join(f"{name} {bound:.4g}" for name, bound in bounds.items()))
+    setting = Setting(asked.corpus, bounds)
+    order = sorted(cases, key=lambda case: -case.weight)  # the long ones first, so that no process idles at the end
+    plain = Setting(asked.corpus)
+    jobs = {
+        pool.submit(run_trial, case, seed, setting if seed < seeds.start + PEER_SEEDS else plain): case
+        for case in order
+        for seed in seeds
+    }
+    scores: dict[str, list[Score]] = {case.name: [] for case in cases}
+    for future in _progress(jobs):
+        case = jobs[future]
+        scores[case.name].append(future.result())
+        if len(scores[case.name]) == len(seeds):
+            scores[case.name].sort(key=lambda score: score.seed)
+            print(report(case, scores[case.name]), flush=True)
+    print(f"\n{SUMMARY}")
+    for case in cases:
+        print(summary(case, scores[case.name]))
+    missed = sum(row.missed for case in cases for row in rows_of(case, scores[case.name]))
+    print("all marks reached" if not missed else f"{missed} marks missed", end="")
+    print(f"; {len(jobs)} trials in {(time.monotonic() - started) / 60:.1f} minutes")
+    return int(missed > 0)
 
 
-def judge(case: Case, scores: list[Score]) -> list[str]:
-    """The marks that ``scores`` miss."""
-    missed = []
-    campaigns = [campaign for score in scores for campaign in score.campaigns]
-    alerted = [campaign for campaign in campaigns if campaign.delay_h is not None]
-    if len(alerted) < case.alerted_part * len(campaigns):
-        missed.append(f"{len(alerted)} of {len(campaigns)} campaigns alerted")
-    for campaign in alerted:
-        if None not in (campaign.delay_h, case.delay_h_max) and campaign.delay_h > case.delay_h_max:
-            missed.append(f"first alert after {campaign.delay_h:.2f} h (mark {case.delay_h_max:g})")
-        if campaign.recall < case.recall_min:
-            missed.append(f"recall {campaign.recall:.3f} (mark {case.recall_min})")
-        if campaign.purity < case.purity_min:
-            missed.append(f"purity {campaign.purity:.3f} (mark {case.purity_min})")
-        if campaign.clusters > case.clusters_max:
-            missed.append(f"{campaign.clusters} clusters (mark {case.clusters_max})")
-    false = sum(score.false_clusters for score in scores)
-    if false:
-        missed.append(f"{false} clusters of bystanders alerted")
-    if case.false_per_100k_max is not None:
-        worst = max(score.false_per_100k for score in scores)
-        if worst > case.false_per_100k_max:
-            missed.append(f"{worst:.1f} false accounts per 100,000 (mark {case.false_per_100k_max:g})")
-    return missed
+def _progress(jobs: dict[Future[Score], Case]) -> Iterator[Future[Score]]:
+    """The jobs as they end, with the time left on stderr, judged by the weights of what is done."""
+    started, done, total = time.monotonic(), 0.0, sum(case.weight for case in jobs.values())
+    for count, future in enumerate(as_completed(jobs), 1):
+        yield future
+        done += jobs[future].weight
+        spent = time.monotonic() - started
+        left = spent * (total / done - 1) / 60
+        print(f"[{count} of {len(jobs)} trials, {spent / 60:.1f} min, about {left:.1f} min left]", file=sys.stderr)
 
 
-def report(case: Case, scores: list[Score], missed: list[str]) -> None:
-    """Print one case's row and those of the baselines."""
-    campaigns = [campaign for score in scores for campaign in score.campaigns]
-    delays = [campaign.delay_h for campaign in campaigns if campaign.delay_h is not None]
-    false = statistics.mean(score.false_per_100k for score in scores)
-    events, accounts = scores[0].events, scores[0].accounts
-    took = sum(score.wall_s for score in scores)
-    print(f"-- {case.name}: {events:,} events, {accounts:,} accounts a seed, {took:.0f} s{'  MISSED' * bool(missed)}")
-    if campaigns:
-        recalls = [campaign.recall for campaign in campaigns]
-        spread = f"{min(delays):.2f}-{max(delays):.2f}" if delays else "-"
-        print(
-            f"{'distilwatch':24} {len(delays):>4}/{len(campaigns):<3} {spread:>12} "
-            f"{max(c.leaked for c in campaigns):>8.2%} "
-            f"{min(recalls):>6.3f}-{max(recalls):<6.3f} {min(c.purity for c in campaigns):>7.3f} "
-            f"{max(c.clusters for c in campaigns):>8} {false:>10.1f}"
-        )
-    else:
-        print(f"{'distilwatch':24} {sum(s.cluster_alerts for s in scores):>4} cluster alerts {false:>60.1f}")
-    wrong = {name: count for score in scores for name, count in score.false_by_population.items()}
-    if wrong:
-        print(f"{'':24} wrongly named: {wrong}")
-    for name in scores[0].baselines:
-        rows = [score.baselines[name] for score in scores]
-        recall, purity, per = (statistics.mean(row[at] for row in rows) for at in range(3))
-        print(f"{'  ' + name:24} {'':>8} {'':>12} {'':>8} {recall:>13.3f} {purity:>7.3f} {'':>8} {per:>10.1f}")
-    sys.stdout.flush()
+def _ablate(pool: ProcessPoolExecutor, seeds: range, corpus: str | None) -> None:
+    """Every part off in turn, on every case for it."""
+    jobs = [pool.submit(run_parts, case, seed, corpus) for case in ablation.ABLATED for seed in seeds]
+    results = [job.result() for job in jobs]
+    print(ablation.table({part: [result[part] for result in results] for part in results[0]}))
 
 
 if __name__ == "__main__":

@@ -1,93 +1,166 @@
-"""Four simpler detectors on the same events: what a team would try first.
+"""Simpler detectors on the same events: what a team would try first, and what the literature offers.
 
-Per-account limit; accounts per network; union over payment and network; clusters of near-duplicate whole prompts by
-MinHash bands. Each names accounts once, at the end of the run, which flatters them: no delay is charged.
+What lives here: collecting what they need, their thresholds, their figures, and the four first tries: requests a day;
+accounts behind one network (as public hunting queries count them); union over payments and networks (as Glasswally
+does); clusters of near-duplicate whole prompts by MinHash bands. What does not: the published ones (``published``).
+
+Each gives every account a score once, at the end of the run, which flatters it: no delay is charged. Its threshold is
+the least that names one account in a thousand, or no window, of a calm run with another seed; beside that stands what
+it would cost in honest accounts to name 90 % of the members, whatever the threshold.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from bench.detection.published import WindowTest, midas_f, synchrotrap
 from models.event import EventBatch
 from models.sketch import Sketches
 
-DAILY_LIMIT = 500
-NETWORK_ACCOUNTS = 20
-COMPONENT_ACCOUNTS = 12
+FALSE_RATE = 1e-3
 DAY_MS = 86_400_000
 
 Int64 = npt.NDArray[np.int64]
 Pairs = npt.NDArray[np.uint64]
+Floats = npt.NDArray[np.float64]
+Bounds = dict[str, float]
+"""Threshold of each baseline by name."""
+WINDOW_TEST = "MMD window test"
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """What one baseline reached: of members with three requests, of those named, of honest accounts.
+
+    The window test names nobody: its recall is the share of windows flagged while a campaign runs, its purity the
+    campaign's part of the events in them, and its false rate that of windows before.
+    """
+
+    recall: float
+    purity: float
+    false_per_100k: float
+    false_at_90: float  # honest accounts in 100,000 that score as high as 90 % of the members do
 
 
 class Baselines:
-    """Collects the columns the four need."""
+    """Collects the columns; ``accounts`` is how many there are."""
 
-    def __init__(self) -> None:
-        self._day: list[Int64] = []
+    def __init__(self, accounts: int) -> None:
+        self._accounts = accounts
+        self._account: list[Int64] = []
+        self._ts: list[Int64] = []
         self._network: list[Pairs] = []
         self._payment: list[Pairs] = []
-        self._band: list[Pairs] = []
+        self._bands: list[Pairs] = []
+        self._keys: list[Pairs] = []
+        self._widths: list[Int64] = []
+        self._windows = WindowTest()
 
     def add(self, account: Int64, events: EventBatch, sketches: Sketches) -> None:
         """Take one batch; ``account`` is the row of each event's account."""
         who = account.astype(np.uint64)
-        self._day.append(np.stack([account, events.ts // DAY_MS], axis=1))
+        self._account.append(account)
+        self._ts.append(events.ts)
         for kept, values in ((self._network, events.network), (self._payment, events.payment)):
             kept.append(np.unique(np.stack([who, values], axis=1)[values != 0], axis=0))
-        bands = sketches.bands.ravel()
-        owners = np.repeat(who, sketches.bands.shape[1])
-        self._band.append(np.unique(np.stack([owners, bands], axis=1)[bands != 0], axis=0))
+        self._bands.append(sketches.bands)
+        self._keys.append(sketches.keys)
+        self._widths.append(np.diff(sketches.key_offsets))
+        self._windows.add(account, events)
 
-    def score(self, ids: list[str], members: set[str], sent: Int64) -> dict[str, tuple[float, float, float]]:
-        """Recall, purity and false accounts per 100,000 of each; recall over members with three requests."""
-        network, payment, band = (_gather(parts) for parts in (self._network, self._payment, self._band))
-        flags = {
-            "per-account limit": self._limit(len(ids)),
-            "accounts per network": _fan_in(network, len(ids)),
-            "payment/network union": _union([payment, network], len(ids)),
-            "whole-prompt MinHash": _union([band], len(ids)),
-        }
-        true = np.fromiter((account in members for account in ids), np.bool_, len(ids))
-        counted = true & (np.bincount(sent, minlength=len(ids)) >= 3)
-        scores = {}
-        for name, flagged in flags.items():
+    def bounds(self) -> Bounds:
+        """The threshold of each baseline, this run being calm."""
+        found = {name: _threshold(scores) for name, scores in self._scores().items()}
+        return found | {WINDOW_TEST: _threshold(self._windows.distances()[0])}
+
+    def score(self, member: npt.NDArray[np.bool_], requests: Int64, bounds: Bounds) -> dict[str, Peer]:
+        """The figures of each; ``member`` marks the accounts of campaigns."""
+        counted = member & (requests >= 3)
+        peers = {}
+        for name, scores in self._scores().items():
+            flagged = scores >= bounds[name]
             recall = float(flagged[counted].mean()) if counted.any() else 0.0
-            purity = float(true[flagged].mean()) if flagged.any() else 1.0
-            scores[name] = (recall, purity, float(1e5 * flagged[~true].mean()))
-        return scores
+            purity = float(member[flagged].mean()) if flagged.any() else 1.0
+            bar = float(np.quantile(scores[counted], 0.1)) if counted.any() else np.nan
+            costs = float(1e5 * (scores[~member] >= bar).mean())
+            peers[name] = Peer(recall, purity, float(1e5 * flagged[~member].mean()), costs)
+        distance, part = self._windows.distances(member)
+        flagged, running = distance >= bounds[WINDOW_TEST], part > 0
+        peers[WINDOW_TEST] = Peer(
+            float(flagged[running].mean()) if running.any() else 0.0,
+            float(part[flagged].mean()) if flagged.any() else 1.0,
+            float(1e5 * flagged[~running].mean()) if (~running).any() else 0.0,
+            np.nan,
+        )
+        return peers
 
-    def _limit(self, accounts: int) -> npt.NDArray[np.bool_]:
-        days, counts = np.unique(np.concatenate(self._day), axis=0, return_counts=True)
-        flagged = np.zeros(accounts, np.bool_)
-        flagged[days[counts > DAILY_LIMIT, 0]] = True
-        return flagged
+    def _scores(self) -> dict[str, Floats]:
+        n = self._accounts
+        account, ts = np.concatenate(self._account), np.concatenate(self._ts)
+        network, payment = (np.unique(np.concatenate(parts), axis=0) for parts in (self._network, self._payment))
+        keys, widths = np.concatenate(self._keys), np.concatenate(self._widths)
+        return {
+            "requests a day": _busiest_day(account, ts, n),
+            "accounts per network": _fan_in(network, n),
+            "payment/network union": _union([payment, network], n),
+            "whole-prompt MinHash": _near_duplicates(account, np.concatenate(self._bands), n),
+            "SynchroTrap-like": synchrotrap(account, ts, keys, widths, n),
+            "MIDAS-F": midas_f(account, ts, keys, widths, n),
+        }
 
 
-def _gather(parts: list[Pairs]) -> Pairs:
-    return np.unique(np.concatenate(parts), axis=0)
+def _threshold(scores: Floats) -> float:
+    """The least value that at most ``FALSE_RATE`` of ``scores`` reach."""
+    falling = np.sort(scores)[::-1]
+    return float(np.nextafter(falling[int(FALSE_RATE * len(falling))], np.inf))
 
 
-def _fan_in(pairs: Pairs, accounts: int) -> npt.NDArray[np.bool_]:
+def _busiest_day(account: Int64, ts: Int64, accounts: int) -> Floats:
+    days, counts = np.unique(np.stack([account, ts // DAY_MS], axis=1), axis=0, return_counts=True)
+    most = np.zeros(accounts)
+    np.maximum.at(most, days[:, 0], counts)
+    return most
+
+
+def _fan_in(pairs: Pairs, accounts: int) -> Floats:
     _, value, counts = np.unique(pairs[:, 1], return_inverse=True, return_counts=True)
-    flagged = np.zeros(accounts, np.bool_)
-    flagged[pairs[counts[value] >= NETWORK_ACCOUNTS, 0].astype(np.int64)] = True
-    return flagged
+    most = np.zeros(accounts)
+    np.maximum.at(most, pairs[:, 0].astype(np.int64), counts[value])
+    return most
 
 
-def _union(kinds: list[Pairs], accounts: int) -> npt.NDArray[np.bool_]:
-    """Accounts in components of at least ``COMPONENT_ACCOUNTS`` when joined by every shared value."""
+def _union(kinds: list[Pairs], accounts: int) -> Floats:
+    """Size of each account's component when all shared values join."""
     rows, columns, size = [], [], accounts
     for pairs in kinds:
         values, value = np.unique(pairs[:, 1], return_inverse=True)
         rows.append(pairs[:, 0].astype(np.int64))
         columns.append(size + value)
         size += len(values)
-    edges = (np.ones(sum(map(len, rows))), (np.concatenate(rows), np.concatenate(columns)))
-    _, component = connected_components(coo_matrix(edges, shape=(size, size)), directed=False)
-    counts = np.bincount(component[:accounts], minlength=size)
-    large: npt.NDArray[np.bool_] = counts[component[:accounts]] >= COMPONENT_ACCOUNTS
-    return large
+    component = _components(np.concatenate(rows), np.concatenate(columns), size)[:accounts]
+    sizes: Floats = np.bincount(component).astype(np.float64)[component]
+    return sizes
+
+
+def _near_duplicates(account: Int64, bands: Pairs, accounts: int) -> Floats:
+    """Accounts in the largest cluster of near-duplicate prompts that each account has a prompt in."""
+    event = np.repeat(np.arange(len(bands)), bands.shape[1])
+    values, value, counts = np.unique(bands.ravel(), return_inverse=True, return_counts=True)
+    shared = (counts[value] > 1) & (bands.ravel() != 0)
+    cluster = _components(event[shared], len(bands) + value[shared], len(bands) + len(values))[: len(bands)]
+    pairs = np.unique(np.stack([cluster, account], axis=1), axis=0)
+    sizes = np.bincount(pairs[:, 0])
+    most = np.zeros(accounts)
+    np.maximum.at(most, pairs[:, 1], sizes[pairs[:, 0]])
+    return most
+
+
+def _components(rows: Int64, columns: Int64, size: int) -> Int64:
+    edges = coo_matrix((np.ones(len(rows), np.int8), (rows, columns)), shape=(size, size))
+    found: Int64 = connected_components(edges, directed=False)[1].astype(np.int64)
+    return found

@@ -40,6 +40,7 @@ class Case:
     second_pool_h_max: float | None = None
     throttled_share_max: float | None = None  # of decoys and of honest users of a copied template
     weight: float = 1.0  # how long a seed takes, against the others
+    peers: bool = True  # the baselines hold every request in memory, so not at the largest sizes
 
     def of(self, scenario: Scenario) -> Scenario:
         """The scenario with this case's overrides."""
@@ -49,6 +50,7 @@ class Case:
 
 _PACE = {
     "scenario": "letter", "days": 0.6, "knobs": (("start_h", 6.5),), "campaign_days": LETTER_DAYS, "weight": 12.0,
+    "peers": False,
 }  # fmt: skip
 """The letter at its full pace: a watch of 6.5 hours, then its first eight hours, eight requests an account."""
 
@@ -60,7 +62,7 @@ FIRST = (
     Case(name="two", scenario="two", delay_h_max=4.0),
     Case(
         name="letter_start", scenario="letter", days=0.29, knobs=(("start_h", 6.5),),
-        delay_h_max=0.25, recall_min=0.0, weight=6.0,
+        delay_h_max=0.25, recall_min=0.0, weight=6.0, peers=False,
     ),
     Case(name="calm_small", scenario="calm", false_per_100k_max=5.0),
 )  # fmt: skip
@@ -97,7 +99,7 @@ MARKS = (
     ),
     Case(
         name="trickle", scenario="trickle", delay_h_max=24.0, recall_min=0.0, purity_min=0.0, alerted_part=0.95,
-        weight=3.0, **_FALSE,
+        weight=3.0, peers=False, **_FALSE,
     ),
     Case(
         name="percent", scenario="percent", delay_h_max=24.0, recall_min=0.0, purity_min=0.0, alerted_part=0.95,
@@ -106,7 +108,7 @@ MARKS = (
     Case(
         name="framing", scenario="framing", recall_min=0.0, purity_min=0.0, throttled_share_max=0.01, weight=0.5
     ),
-    Case(name="calm", scenario="calm", scale=5.0, false_per_100k_max=1.0, weight=6.0),
+    Case(name="calm", scenario="calm", scale=5.0, false_per_100k_max=1.0, weight=6.0, peers=False),
 )  # fmt: skip
 
 _FREE = {"recall_min": 0.0, "purity_min": 0.0, "alerted_part": 0.0, "clusters_max": 99, **_FALSE}

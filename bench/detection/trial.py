@@ -1,158 +1,128 @@
 """One trial: a scenario with one seed through the pipeline, and everything that is scored of it.
 
-Truth is used for scoring only: the pipeline sees events alone.
+What lives here: running, from the simulator or from a recording of it. What does not: scoring (``score``). Truth is
+used for scoring only: the pipeline sees events alone.
 """
 
 from __future__ import annotations
 
 import time
-from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from bench.detection.baselines import Baselines
+from bench.detection.ablation import NO_EDGES, PARTS, switched_off
+from bench.detection.baselines import Baselines, Bounds
 from bench.detection.cases import Case
-from models.alert import Alert
-from models.announce import Decisions
+from bench.detection.score import Marker, Named, Score
+from models.event import EventBatch
 from models.hashing import KeyedHash
 from models.pipeline import Pipeline
+from models.sketch import Sketcher, Sketches
 from streams.simulator.corpus import CorpusLibrary
 from streams.simulator.scenarios import scenario_of
 from streams.simulator.simulation import Options, Simulation
 from streams.simulator.slices import to_events
-from streams.simulator.truth import Truth
 
 SECRET = b"bench-detection-secret"
-COUNTED_REQUESTS = 3  # an account with fewer cannot be told from a visitor
+Part = tuple[npt.NDArray[np.int64], EventBatch, Sketches]
+"""Account rows, events and sketches of one slice."""
 
 
-@dataclass(slots=True)
-class CampaignScore:
-    """One campaign of a trial."""
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What all trials of a run share; ``bounds`` are the baselines' thresholds, None leaves the baselines out."""
 
-    name: str
-    accounts: int
-    delay_h: float | None  # first alert after the campaign's first event
-    leaked: float  # share of its requests before the alert
-    recall: float
-    purity: float  # members among the accounts named in its clusters
-    clusters: int
+    corpus: str | None = None
+    bounds: Bounds | None = None
 
 
-@dataclass(slots=True)
-class Score:
-    """One trial, scored."""
-
-    case: str
-    seed: int
-    events: int
-    accounts: int
-    campaigns: list[CampaignScore]
-    false_accounts: int
-    benign: int
-    cluster_alerts: int
-    false_clusters: int
-    wall_s: float
-    false_by_population: dict[str, int] = field(default_factory=dict)
-    baselines: dict[str, tuple[float, float, float]] = field(default_factory=dict)  # recall, purity, false per 100,000
-
-    @property
-    def false_per_100k(self) -> float:
-        """Wrongly named accounts per 100,000 benign ones."""
-        return 1e5 * self.false_accounts / max(self.benign, 1)
-
-
-@dataclass(slots=True)
-class Named:
-    """Who was named when, and in which cluster."""
-
-    first_ms: dict[str, int] = field(default_factory=dict)
-    clusters: dict[str, set[str]] = field(default_factory=dict)
-    alerts: list[Alert] = field(default_factory=list)
-
-    def note(self, decisions: Decisions) -> None:
-        """Add what one step decided."""
-        self.alerts.extend(decisions.alerts)
-        for account_id, signal in decisions.signals:
-            if signal is not None and signal.cluster_id is not None:
-                self.first_ms.setdefault(account_id, signal.ts)
-                self.clusters.setdefault(signal.cluster_id, set()).add(account_id)
-
-
-def run_trial(case: Case, seed: int, corpus: str | None) -> Score:
-    """Simulate, detect, score."""
+def run_trial(case: Case, seed: int, setting: Setting) -> Score:
+    """Simulate, detect, score; with the baselines beside it where the setting has their thresholds."""
     started = time.perf_counter()
-    scenario = case.of(scenario_of(case.scenario, case.scale))
-    library = CorpusLibrary(seed, corpus) if corpus else None
-    simulation = Simulation(scenario, Options(seed=seed, scale=case.scale, days=case.days), library=library)
-    pipeline, keyed = Pipeline(SECRET), KeyedHash(SECRET)
-    baselines, named = Baselines(), Named()
-    times: list[npt.NDArray[np.int64]] = []
-    for part in simulation.slices():
-        events = to_events(part, keyed)
-        sketches = pipeline.sketch(events)
-        baselines.add(part.account, events, sketches)
-        times.append(np.stack([part.account, events.ts]))
-        named.note(pipeline.process(events, sketches))
-    named.note(pipeline.finish())
-    truth = simulation.truth()
-    sent = np.concatenate(times, axis=1)
-    ids = [f"{int(name):016x}" for name in simulation.accounts.name]
-    score = _score(case, truth, named, sent, ids)
-    populations = dict(zip(ids, (simulation.population[label] for label in simulation.labels), strict=True))
-    members = {account for campaign in truth.campaigns for account in campaign.accounts}
-    wrong = [account for account in named.first_ms if account not in members]
-    score.false_by_population = dict(Counter(populations.get(account, "?") for account in wrong).most_common(6))
-    score.baselines = baselines.score(ids, members, sent[0])
+    simulation = _simulation(case, seed, setting.corpus)
+    baselines = Baselines(len(simulation.accounts)) if setting.bounds is not None and case.peers else None
+    named, sent = _detected(_parts(simulation, baselines))
+    score = _scored(case, simulation, named, sent)
+    if baselines is not None and setting.bounds is not None:
+        members = {account for campaign in simulation.truth().campaigns for account in campaign.accounts}
+        ids = _ids(simulation)
+        member = np.fromiter((account in members for account in ids), np.bool_, len(ids))
+        score.baselines = baselines.score(member, np.bincount(sent[0], minlength=len(ids)), setting.bounds)
     score.wall_s = time.perf_counter() - started
     return score
 
 
-def _score(case: Case, truth: Truth, named: Named, sent: npt.NDArray[np.int64], ids: list[str]) -> Score:
-    row = {account: index for index, account in enumerate(ids)}
-    requests = np.bincount(sent[0], minlength=len(ids))
-    members = {account for campaign in truth.campaigns for account in campaign.accounts}
-    opened = [alert for alert in named.alerts if alert.status == "open" and alert.cluster_id]
-    owners = {cluster: _owner(accounts, truth) for cluster, accounts in named.clusters.items()}
-    scores = []
-    for campaign in truth.campaigns:
-        mine = set(campaign.accounts)
-        counted = [account for account in mine if requests[row[account]] >= COUNTED_REQUESTS]
-        own = [cluster for cluster, owner in owners.items() if owner == campaign.name]
-        inside = set().union(*(named.clusters[cluster] for cluster in own)) if own else set()
-        first = min((alert.ts for alert in opened if alert.cluster_id in own), default=None)
-        sends = np.isin(sent[0], [row[account] for account in mine])
-        leaked = float((sent[1][sends] < first).mean()) if first is not None and sends.any() else 1.0
-        scores.append(
-            CampaignScore(
-                name=campaign.name,
-                accounts=len(mine),
-                delay_h=None if first is None else (first - campaign.start) / 3.6e6,
-                leaked=leaked,
-                recall=len(inside & set(counted)) / max(len(counted), 1),
-                purity=len(inside & mine) / len(inside) if inside else 0.0,
-                clusters=len(own),
-            )
-        )
-    false = [account for account in named.first_ms if account not in members]
-    return Score(
-        case=case.name,
-        seed=truth.seed,
-        events=truth.events,
-        accounts=len(ids),
-        campaigns=scores,
-        false_accounts=len(false),
-        benign=truth.benign_accounts,
-        cluster_alerts=len({alert.cluster_id for alert in opened}),
-        false_clusters=sum(owner is None for owner in owners.values()),
-        wall_s=0.0,
-    )
+def calibrated(case: Case, seed: int, corpus: str | None) -> Bounds:
+    """The baselines' thresholds, from a calm run."""
+    simulation = _simulation(case, seed, corpus)
+    baselines = Baselines(len(simulation.accounts))
+    for _ in _parts(simulation, baselines):
+        pass
+    return baselines.bounds()
 
 
-def _owner(accounts: set[str], truth: Truth) -> str | None:
-    """The campaign that gives a cluster most of its accounts, None where it is mostly bystanders."""
-    counts = {campaign.name: len(accounts & set(campaign.accounts)) for campaign in truth.campaigns}
-    best = max(counts, key=lambda name: counts[name], default=None)
-    return best if best is not None and 2 * counts[best] >= len(accounts) else None
+def run_parts(case: Case, seed: int, corpus: str | None) -> dict[str | None, Score]:
+    """One recording through the whole detector, and through the detector without each of its parts."""
+    simulation = _simulation(case, seed, corpus)
+    recorded = list(_parts(simulation, None))
+    scores = {}
+    for off in (None, *PARTS):
+        with switched_off(off):
+            parts = _sketched_again(recorded) if off == NO_EDGES else recorded
+            scores[off] = _scored(case, simulation, *_detected(parts))
+    return scores
+
+
+def run_thresholds(case: Case, seed: int, corpus: str | None, thresholds: tuple[float, ...]) -> list[Score]:
+    """One recording judged with each opening score."""
+    simulation = _simulation(case, seed, corpus)
+    recorded = list(_parts(simulation, None))
+    return [_scored(case, simulation, *_detected(recorded, open_score=score)) for score in thresholds]
+
+
+def _simulation(case: Case, seed: int, corpus: str | None) -> Simulation:
+    scenario = case.of(scenario_of(case.scenario, case.scale))
+    library = CorpusLibrary(seed, corpus) if corpus else None
+    return Simulation(scenario, Options(seed=seed, scale=case.scale, days=case.days), library=library)
+
+
+def _parts(simulation: Simulation, baselines: Baselines | None) -> Iterator[Part]:
+    sketcher, keyed = Sketcher(SECRET), KeyedHash(SECRET)
+    for part in simulation.slices():
+        events = to_events(part, keyed)
+        sketches = sketcher.sketch(events.prompt)
+        if baselines is not None:
+            baselines.add(part.account, events, sketches)
+        yield part.account, events, sketches
+
+
+def _sketched_again(recorded: list[Part]) -> Iterator[Part]:
+    pipeline = Pipeline(SECRET)
+    return ((account, events, pipeline.sketch(events)) for account, events, _ in recorded)
+
+
+def _detected(parts: Iterable[Part], *, open_score: float | None = None) -> tuple[Named, npt.NDArray[np.int64]]:
+    """What the detector said, and who sent when."""
+    pipeline, named = Pipeline(SECRET), Named()
+    if open_score is not None:
+        lower = replace(pipeline.campaigns.thresholds, open_score=open_score, hold_score=min(4.0, open_score))
+        pipeline.campaigns.thresholds = lower
+    sent: list[npt.NDArray[np.int64]] = []
+    for account, events, sketches in parts:
+        sent.append(np.stack([account, events.ts]))
+        named.note(pipeline.process(events, sketches))
+    named.note(pipeline.finish())
+    return named, np.concatenate(sent, axis=1)
+
+
+def _ids(simulation: Simulation) -> list[str]:
+    return [f"{int(name):016x}" for name in simulation.accounts.name]
+
+
+def _scored(case: Case, simulation: Simulation, named: Named, sent: npt.NDArray[np.int64]) -> Score:
+    ids = _ids(simulation)
+    populations = dict(zip(ids, (simulation.population[label] for label in simulation.labels), strict=True))
+    return Marker(simulation.truth(), named, sent, ids, case.campaign_days).score(case.name, populations)
