@@ -275,6 +275,18 @@ def _config(parsed: argparse.Namespace) -> int:
     return 0
 
 
+def _declare_sinks(parser: argparse.ArgumentParser) -> None:
+    from streams.sinks import command
+
+    command.add_arguments(parser)
+
+
+def _sinks(parsed: argparse.Namespace) -> int:
+    from streams.sinks import command
+
+    return command.run(parsed, tenant=_core().tenant)
+
+
 @dataclass(frozen=True, slots=True)
 class Command:
     """One command: a line for the list, how it declares its arguments, what it runs, examples without the name."""
@@ -331,6 +343,12 @@ COMMANDS = {
         _declare_check_event,
         _check_event,
         ("check-event sample.jsonl", "check-event spans.json --format otel -o json"),
+    ),
+    "sinks": Command(
+        "say who is told of alerts, and send one of them a test",
+        _declare_sinks,
+        _sinks,
+        ("sinks list --config sinks.yaml", "sinks test oncall --config sinks.yaml"),
     ),
     "config": Command(
         "show or check the settings in the environment",

@@ -102,6 +102,7 @@ class Settings:
     tenant: str
     mode: Mode
     secret: Secret | None
+    config_file: Path | None  # of sinks
     state_dir: Path | None
 
 
@@ -212,6 +213,7 @@ def _settings(read: _Reader) -> Settings:
         tenant=core.tenant,
         mode=core.mode,
         secret=core.secret,
+        config_file=_folder(read.text("DISTILWATCH_CONFIG", "")),
         state_dir=_folder(read.text("DISTILWATCH_STATE_DIR", "")),
     )
 

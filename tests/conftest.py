@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import pytest
 
-from tests.servers import KafkaServer, Missing, RedisServer
+from tests.servers import AlertmanagerServer, KafkaServer, Missing, RedisServer
 
 
 def absent(reason: Missing) -> NoReturn:
@@ -48,5 +48,19 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         absent(reason)
     try:
         yield server.url
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def alertmanager_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AlertmanagerServer]:
+    """An Alertmanager started for this run, which a test may stop and start."""
+    server = AlertmanagerServer(tmp_path_factory.mktemp("alertmanager"))
+    try:
+        server.start()
+    except Missing as reason:
+        absent(reason)
+    try:
+        yield server
     finally:
         server.stop()

@@ -17,6 +17,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 KAFKA_VERSION = "4.1.0"
@@ -243,10 +244,62 @@ def find_redis() -> str:
     return str(get_binary_path())
 
 
+ALERTMANAGER = """
+route: {receiver: people, group_wait: 0s, group_interval: 1s, repeat_interval: 1h, group_by: ["..."]}
+receivers: [{name: people}]
+"""
+
+
+def find_debian(*names: str, package: str, install: bool = False) -> str:
+    """The first of these commands on PATH.
+
+    Args:
+        names: what it may be called.
+        package: Debian's package that has it.
+        install: as root on Debian, install the package where it is missing.
+
+    Raises:
+        Missing: there is none.
+    """
+    if install and not any(map(shutil.which, names)):
+        install_packages(package)
+    found = next(filter(None, map(shutil.which, names)), None)
+    if found is None:
+        raise Missing(f"no {names[0]}: apt-get install {package}")
+    return found
+
+
+def find_alertmanager(*, install: bool = False) -> str:
+    """Prometheus's Alertmanager."""
+    return find_debian("prometheus-alertmanager", "alertmanager", package="prometheus-alertmanager", install=install)
+
+
+def find_prometheus(*, install: bool = False) -> str:
+    """Prometheus, with which promtool comes."""
+    return find_debian("prometheus", package="prometheus", install=install)
+
+
+class AlertmanagerServer(Process):
+    """A single Alertmanager that tells nobody; ``url`` is its address."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        (folder / "alertmanager.yml").write_text(ALERTMANAGER)
+
+    def start(self) -> None:
+        """Start, or start again; alerts are in memory only."""
+        command = [find_alertmanager(), f"--config.file={self.folder / 'alertmanager.yml'}"]
+        command += [f"--storage.path={self.folder / 'data'}", f"--web.listen-address=127.0.0.1:{self.port}"]
+        self.launch([*command, "--cluster.listen-address="], self.port)
+
+
 def main() -> int:
-    """Prepare Kafka's jars and the browser, and name what is missing; 0 when all of it can be started."""
+    """Prepare what can be, and name what is missing; 0 when all of it can be started."""
     missing = []
-    for find in (find_java, lambda: find_jars(install=True), find_redis, lambda: find_browser(install=True)):
+    installed = (find_jars, find_browser, find_alertmanager, find_prometheus)
+    for find in (find_java, find_redis, *(partial(find, install=True) for find in installed)):
         try:
             find()
         except Missing as reason:

@@ -35,6 +35,7 @@ from streams import cli
 from streams.config import known_names
 from streams.metrics import Metrics
 from streams.redis_signals import cluster_key, signal_key
+from streams.sinks.metrics import SinkMetrics
 from streams.topics import Topics
 from tests.streams.test_cli import clean
 
@@ -122,6 +123,7 @@ def test_every_metric_is_documented_and_the_reverse() -> None:
     kept = {family.name: family.type for family in metrics.registry.collect()}
     exported = {name + "_total" * (kind == "counter") for name, kind in kept.items()}
     assert set(re.findall(r"\bdistilwatch_[a-z_]+", text("docs/operate.md"))) == exported
+    exported |= {family.name + "_total" * (family.type == "counter") for family in SinkMetrics().registry.collect()}
     secrets = {"distilwatch_secret"}
     assert set(re.findall(r"\bdistilwatch_[a-z_]+", everything())) - secrets == exported
 

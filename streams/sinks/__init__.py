@@ -1,0 +1,1 @@
+"""Sinks: where notifications go that people must see (Alertmanager, PagerDuty, Slack, a webhook)."""
