@@ -17,6 +17,7 @@ import numpy as np
 from bench.detection.cases import Case
 from bench.detection.score import Score
 from models.evidence import READINGS
+from models.rules import CampaignRule, Rules
 from models.sketch import Sketcher, SketchParameters
 from models.swarm import Swarm
 
@@ -46,9 +47,12 @@ PARTS: dict[str, list[Off]] = {
         )
     ],
     "growth trigger": [("models.campaigns", "GROWTH", 1e9)],
-    "second look": [("models.campaigns", "CONFIRMED_BELOW", 0)],
+    "second look": [],
     **{f"evidence: {reading.__name__.strip('_').replace('_', ' ')}": _without(reading) for reading in READINGS},
 }
+
+RULES = {"second look": Rules(campaign=CampaignRule(confirmed_below=0))}
+"""Rules for the parts that a rule switches off."""
 
 
 @contextmanager

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from bench.detection.ablation import NO_EDGES, PARTS, switched_off
+from bench.detection.ablation import NO_EDGES, PARTS, RULES, switched_off
 from bench.detection.baselines import Baselines, Bounds
 from bench.detection.cases import Case
 from bench.detection.score import Marker, Named, Score
 from models.event import EventBatch
 from models.hashing import KeyedHash
 from models.pipeline import Pipeline
+from models.rules import CampaignRule, Rules
 from models.sketch import Sketcher, Sketches
+from models.verdict import HOLD_SCORE
 from streams.simulator.corpus import CorpusLibrary
 from streams.simulator.scenarios import scenario_of
 from streams.simulator.simulation import Options, Simulation
@@ -72,7 +74,7 @@ def run_parts(case: Case, seed: int, corpus: str | None) -> dict[str | None, Sco
     for off in (None, *PARTS):
         with switched_off(off):
             parts = _sketched_again(recorded) if off == NO_EDGES else recorded
-            scores[off] = _scored(case, simulation, *_detected(parts))
+            scores[off] = _scored(case, simulation, *_detected(parts, RULES.get(off or "")))
     return scores
 
 
@@ -80,7 +82,8 @@ def run_thresholds(case: Case, seed: int, corpus: str | None, thresholds: tuple[
     """One recording judged with each opening score."""
     simulation = _simulation(case, seed, corpus)
     recorded = list(_parts(simulation, None))
-    return [_scored(case, simulation, *_detected(recorded, open_score=score)) for score in thresholds]
+    rules = [Rules(campaign=CampaignRule(open_score=score, hold_score=min(HOLD_SCORE, score))) for score in thresholds]
+    return [_scored(case, simulation, *_detected(recorded, each)) for each in rules]
 
 
 def _simulation(case: Case, seed: int, corpus: str | None) -> Simulation:
@@ -104,12 +107,9 @@ def _sketched_again(recorded: list[Part]) -> Iterator[Part]:
     return ((account, events, pipeline.sketch(events)) for account, events, _ in recorded)
 
 
-def _detected(parts: Iterable[Part], *, open_score: float | None = None) -> tuple[Named, npt.NDArray[np.int64]]:
+def _detected(parts: Iterable[Part], rules: Rules | None = None) -> tuple[Named, npt.NDArray[np.int64]]:
     """What the detector said, and who sent when."""
-    pipeline, named = Pipeline(SECRET), Named()
-    if open_score is not None:
-        lower = replace(pipeline.campaigns.thresholds, open_score=open_score, hold_score=min(4.0, open_score))
-        pipeline.campaigns.thresholds = lower
+    pipeline, named = Pipeline(SECRET, rules=rules), Named()
     sent: list[npt.NDArray[np.int64]] = []
     for account, events, sketches in parts:
         sent.append(np.stack([account, events.ts]))
