@@ -136,7 +136,7 @@ def end_hard_after(seconds: float) -> None:
 
 def poll_age_s(engine: Engine) -> float:
     """Seconds since the engine last came round."""
-    return time.monotonic() - engine.last_poll
+    return engine.outside.now_s() - engine.last_poll
 
 
 def engine_state(engine: Engine) -> Component:

@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Iterable
 
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka import ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 
 from models.errors import DistilwatchError
 from streams.config import Settings, client_options
 from streams.control import ControlLog
 from streams.metrics import Metrics
+from streams.outside import Outside
 from streams.partition import Host, Partition, PoisonError, Quarantine, place_of
 from streams.stage import Observed, StageSpec
-from streams.statelog import LogReader
 from streams.topics import Topics
 
 log = logging.getLogger("distilwatch.engine")
@@ -37,6 +36,9 @@ FRESH_POLL_MS = 5_000
 """An idle partition must have heard from its broker this recently: the broker's silence is not the input's."""
 
 
+OUTSIDE = Outside()
+
+
 class EngineError(DistilwatchError):
     """The engine cannot go on correctly in this process."""
 
@@ -44,10 +46,18 @@ class EngineError(DistilwatchError):
 class Engine(ConsumerRebalanceListener):  # type: ignore[misc]
     """Runs one stage over the partitions that the group gives to this process."""
 
-    def __init__(self, spec: StageSpec, settings: Settings, metrics: Metrics, control: ControlLog) -> None:
+    def __init__(
+        self,
+        spec: StageSpec,
+        settings: Settings,
+        metrics: Metrics,
+        control: ControlLog,
+        outside: Outside = OUTSIDE,
+    ) -> None:
         self.spec = spec
+        self.outside = outside
         self.live: dict[TopicPartition, Partition] = {}
-        self.last_poll = time.monotonic()
+        self.last_poll = outside.now_s()
         self.joined = False
         self._settings = settings
         self._metrics = metrics
@@ -62,8 +72,8 @@ class Engine(ConsumerRebalanceListener):  # type: ignore[misc]
         self._fatal: BaseException | None = None
         self._stopping = asyncio.Event()
         kafka, clients = settings.kafka, client_options(settings.kafka)
-        self._reader = LogReader(clients)
-        self._consumer = AIOKafkaConsumer(
+        self._reader = outside.reader(clients)
+        self._consumer = outside.consumer(
             **clients,
             group_id=f"{kafka.group}-{spec.name}",
             group_instance_id=f"{kafka.group}-{spec.name}-{kafka.slot}",
@@ -124,6 +134,7 @@ class Engine(ConsumerRebalanceListener):  # type: ignore[misc]
             metrics=self._metrics,
             partitions=count,
             control=self._control,
+            outside=self.outside,
         )
         await self._control.load(self._reader)
         await self._consumer.start()
@@ -151,25 +162,25 @@ class Engine(ConsumerRebalanceListener):  # type: ignore[misc]
         if self._opening is not None:
             self._opening.cancel()
         try:
-            async with self._lock:
-                await asyncio.wait_for(self._release(), REVOKE_S)
+            await asyncio.wait_for(self._release(), REVOKE_S)
         except Exception as error:
             self._fatal = error
 
     async def _release(self) -> None:
-        """Commit all partitions and give them up."""
-        if self._fatal is None:
-            await self._commit(partition for partition in self.live.values() if partition.changed)
-        for partition in self.live.values():
-            await partition.close()
-        self.live.clear()
+        """Commit all partitions and give them up; a rebalance and the end of the process may both come to it."""
+        async with self._lock:
+            if self._fatal is None:
+                await self._commit(partition for partition in self.live.values() if partition.changed)
+            for partition in self.live.values():
+                await partition.close()
+            self.live.clear()
 
     async def _turn(self) -> None:
         """One round: bring one partition back, take one batch, commit when it is time."""
         if self._pending:
             await self._open_next(min(self._pending))
         batches = await self._consumer.getmany(timeout_ms=POLL_MS, max_records=self._settings.engine.batch_records)
-        self.last_poll = time.monotonic()
+        self.last_poll = self.outside.now_s()
         async with self._lock:
             if self._fatal is not None:
                 raise self._fatal
@@ -206,13 +217,13 @@ class Engine(ConsumerRebalanceListener):  # type: ignore[misc]
         self._consumer.seek(where, partition.offset)
         self._consumer.resume(where)
         self.live[where] = partition
-        self._last_input[where] = time.monotonic()
+        self._last_input[where] = self.outside.now_s()
 
     async def _take(self, where: TopicPartition, records: list[object]) -> None:
         partition = self.live.get(where)
         if partition is None or not records:
             return
-        self._last_input[where] = time.monotonic()
+        self._last_input[where] = self.outside.now_s()
         self._metrics.input_records.labels(self.spec.name).inc(len(records))
         try:
             partition.fold(records)
@@ -239,7 +250,7 @@ class Engine(ConsumerRebalanceListener):  # type: ignore[misc]
         self._go_live(where, again)
 
     async def _commit_when_due(self) -> None:
-        now = time.monotonic()
+        now = self.outside.now_s()
         changed = [partition for partition in self.live.values() if partition.changed or partition.has_news]
         large = any(partition.output_bytes > OUTPUT_BYTES_MAX for partition in changed)
         if changed and (large or now >= self._commit_due):
@@ -253,13 +264,13 @@ class Engine(ConsumerRebalanceListener):  # type: ignore[misc]
         if partition.idle or now - self._last_input[where] < self._settings.engine.idle_ms / 1000:
             return False
         heard = self._consumer.last_poll_timestamp(where)
-        return heard is not None and time.time() * 1000 - heard < FRESH_POLL_MS
+        return heard is not None and self.outside.wall_s() * 1000 - heard < FRESH_POLL_MS
 
     async def _commit(self, partitions: Iterable[Partition]) -> None:
-        started = time.monotonic()
+        started = self.outside.now_s()
         await asyncio.gather(*(partition.commit() for partition in partitions))
-        self._metrics.checkpoint_seconds.labels(self.spec.name).observe(time.monotonic() - started)
-        self._commit_due = time.monotonic() + self._settings.engine.checkpoint_ms / 1000
+        self._metrics.checkpoint_seconds.labels(self.spec.name).observe(self.outside.now_s() - started)
+        self._commit_due = self.outside.now_s() + self._settings.engine.checkpoint_ms / 1000
 
     async def _measure(self) -> None:
         for where, partition in self.live.items():
@@ -272,7 +283,7 @@ class Engine(ConsumerRebalanceListener):  # type: ignore[misc]
             if isinstance(partition.stage, Observed):
                 watermark_ms = partition.stage.watermark_ms
                 self._metrics.watermark_ms.labels(*labels).set(watermark_ms)
-                self._metrics.watermark_age.labels(*labels).set(time.time() - watermark_ms / 1000)
+                self._metrics.watermark_age.labels(*labels).set(self.outside.wall_s() - watermark_ms / 1000)
 
     def counts(self) -> dict[tuple[str, str], int]:
         """The stages' own event counts, summed over the live partitions."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-import time
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import TopicPartition
 
 from models.errors import WireError
 from models.event import Reject
@@ -26,6 +25,7 @@ from streams.checkpoint import BARRIER, NOWHERE, VERSION, Mark, Plan, mark_recor
 from streams.config import EngineSettings
 from streams.control import ControlLog
 from streams.metrics import Metrics
+from streams.outside import Outside
 from streams.stage import Controlled, Output, Record, Stage, StageSpec
 from streams.statelog import LogReader, RecoveryError, last_mark, read_plan
 
@@ -61,6 +61,7 @@ class Host:
     metrics: Metrics
     partitions: int
     control: ControlLog
+    outside: Outside
 
 
 @dataclass(slots=True)
@@ -90,8 +91,8 @@ class Partition:
         self._mark: Mark | None = None
         # Partitions take their first snapshot at different times, so that their pauses do not add up.
         spread = (number % host.partitions + 1) / host.partitions
-        self._snapshot_due = time.monotonic() + host.settings.snapshot_s * spread
-        self._producer = AIOKafkaProducer(
+        self._snapshot_due = host.outside.now_s() + host.settings.snapshot_s * spread
+        self._producer = host.outside.producer(
             **host.clients,
             transactional_id=f"{host.producer_prefix}-{number}",
             transaction_timeout_ms=TRANSACTION_MS,
@@ -106,7 +107,7 @@ class Partition:
             RecoveryError: the past cannot be read.
             PoisonError: the stage raised on a record that it had taken before.
         """
-        started = time.monotonic()
+        started = self.host.outside.now_s()
         await self._producer.start()  # takes the transactional id: the old owner's transaction is aborted
         barrier = await self._write_barrier()
         self._mark = mark = await last_mark(reader, self.state, barrier)
@@ -125,7 +126,7 @@ class Partition:
             await self.commit()  # rules that exist are in force before the next record
         labels = (self.host.spec.name, str(self.number))
         self.host.metrics.restores.labels(self.host.spec.name, source).inc()
-        self.host.metrics.restore_seconds.labels(*labels).set(time.monotonic() - started)
+        self.host.metrics.restore_seconds.labels(*labels).set(self.host.outside.now_s() - started)
 
     async def _write_barrier(self) -> int:
         """The offset below which everything in the state topic is ours to read and final."""
@@ -258,7 +259,7 @@ class Partition:
             self.emit(self.stage.idle())
         self.emit(self.stage.advance())
         idle = idle or self.idle
-        snapshot = self.stage.snapshot() if time.monotonic() >= self._snapshot_due else None
+        snapshot = self.stage.snapshot() if self.host.outside.now_s() >= self._snapshot_due else None
         async with self._producer.transaction():
             at = None if snapshot is None else await self._send_snapshot(snapshot, idle)
             skips = tuple(sorted(self.quarantine.skips))
@@ -320,7 +321,7 @@ class Partition:
             self.snapshot_size = len(snapshot)
             settings = self.host.settings
             spent_s = len(snapshot) * self.host.partitions / settings.snapshot_bytes_per_s
-            self._snapshot_due = time.monotonic() + max(settings.snapshot_s, spent_s)
+            self._snapshot_due = self.host.outside.now_s() + max(settings.snapshot_s, spent_s)
             metrics.snapshot_bytes.labels(name, str(self.number)).set(len(snapshot))
 
     async def close(self) -> None:

@@ -11,6 +11,7 @@ from streams import checkpoint
 from streams.config import load
 from streams.control import ControlLog
 from streams.metrics import Metrics
+from streams.outside import Outside
 from streams.partition import Host, Partition, Quarantine
 from streams.stage import Record, StageSpec
 from streams.statelog import LogReader, RecoveryError, last_mark
@@ -39,6 +40,7 @@ class Bench:
             metrics=Metrics(),
             partitions=1,
             control=ControlLog(),
+            outside=Outside(),
         )
         self.reader = LogReader(self.clients)
         self.state = TopicPartition(self.topics.observe_state, 0)
