@@ -17,6 +17,7 @@ from models.alert import Alert, Evidence, Mode, Signal
 from models.announce import ATLAS, Decisions
 from models.columns import EventColumns
 from models.hashing import KeyedHash
+from models.orders import Orders, Profile
 from models.rules import AccountRule, RuleId, Rules
 from models.strings import Strings
 
@@ -44,8 +45,10 @@ class AccountRules:
         self._columns = EventColumns(keyed_hash)
         self._tenant = tenant
         self._ceiling = mode  # of the host; the rules may say less
+        self.orders = Orders(keyed_hash)
         self.rules = Rules()
         self.limits = UNLIMITED
+        self._profiles: list[Profile] = []
         self._orgs: npt.NDArray[np.uint64] = np.zeros(0, np.uint64)
         self.use(rules or Rules())
 
@@ -60,26 +63,68 @@ class AccountRules:
             own = (item.account_volume, item.account_reasoning, item.account_networks)
             rows.append((own[0] or base[0], own[1] or base[1], own[2] or base[2]))
         percent = rules.account_reasoning.percent
+        self._profiles = self.orders.profiles()
+        rows += [
+            (
+                one.limits.requests_24h or base[0],
+                one.limits.reasoning_24h or base[1],
+                one.limits.networks_day or base[2],
+            )
+            for one in self._profiles
+        ]
         self.limits = np.array([(volume, asked, percent, buckets) for volume, asked, buckets in rows], np.int64)
         self._orgs = np.sort(hashes)
 
-    def rows_of(self, customers: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
-        """The row of ``limits`` for each customer: its organisation's, else the first."""
-        if not len(self._orgs):
-            return np.zeros(len(customers), np.int64)
-        at = np.searchsorted(self._orgs, customers)
-        found = self._orgs[np.minimum(at, len(self._orgs) - 1)] == customers
-        return np.where(found, at + 1, 0)
+    def order(self, key: str, value: bytes) -> None:
+        """Take a record of the labels topic."""
+        self.orders.take(key, value)
+        self.use(self.rules)
+
+    def rows_of(
+        self, accounts: npt.NDArray[np.uint64], customers: npt.NDArray[np.uint64], ts: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.int64]:
+        """The row of ``limits`` for each request: of its account's or organisation's profile, else the rules' own."""
+        rows = np.zeros(len(customers), np.int64)
+        if len(self._orgs):
+            at = np.searchsorted(self._orgs, customers)
+            found = self._orgs[np.minimum(at, len(self._orgs) - 1)] == customers
+            rows = np.where(found, at + 1, 0)
+        for number, profile in enumerate(self._profiles, start=1 + len(self._orgs)):
+            values = accounts if profile.field == "account_id" else customers
+            rows[(values == profile.value) & (ts < profile.until_ms)] = number
+        return rows
+
+    def snapshot(self) -> dict[str, Any]:
+        """What labels have changed, as plain values; rules come from their host."""
+        return self.orders.snapshot()
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over what ``snapshot`` gave."""
+        self.orders.restore(state)
+        self.use(self.rules)
 
     def decide(self, ids: Strings, marks: npt.NDArray[np.uint8], rows: npt.NDArray[Any]) -> Decisions:
         """The alerts of a batch of sightings with their accounts' ids and marks."""
         decisions = Decisions()
         tripped = np.flatnonzero(marks >= FIREHOSE)
-        for row, limits in zip(tripped, self.limits[self.rows_of(rows["customer"][tripped])], strict=True):
+        tripped = tripped[~self._allowed(rows[tripped])]
+        mine = rows[tripped]
+        where = self.rows_of(mine["account"], mine["customer"], mine["ts"])
+        for row, limits in zip(tripped, self.limits[where], strict=True):
             for mark, name in RULE_OF_MARK.items():
                 if marks[row] & mark and self.rules.mode_of(name, self._ceiling) != "off":
                     self._add(decisions, ids[int(row)], rows[row], (name, _evidence(mark, rows[row], limits)))
         return decisions
+
+    def _allowed(self, rows: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+        """Which rows are of accounts on the allowlist, each at its own time."""
+        allowed = np.zeros(len(rows), np.bool_)
+        for at in range(len(rows)):
+            row = rows[at : at + 1]
+            facts = row["account"], row["customer"], int(row["ts"][0])
+            allowed[at] = self.orders.allowed(*facts)[0]
+            self.orders.count(*facts)
+        return allowed
 
     def _add(self, decisions: Decisions, account_id: str, row: Any, reading: tuple[RuleId, Evidence]) -> None:
         name, evidence = reading

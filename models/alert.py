@@ -13,6 +13,7 @@ Status = Literal["open", "update", "resolved"]
 Severity = Literal["info", "low", "medium", "high", "critical"]
 Mode = Literal["off", "shadow", "alert", "enforce"]
 Action = Literal["allow", "observe", "throttle", "challenge", "block"]
+SEVERITIES: tuple[Severity, ...] = ("info", "low", "medium", "high", "critical")
 
 
 class Evidence(msgspec.Struct, frozen=True):
@@ -88,3 +89,13 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True):
     ts: int
     expires: int
     seq: int
+
+
+def rank(severity: Severity) -> int:
+    """Severities as numbers, the worst highest."""
+    return SEVERITIES.index(severity)
+
+
+def more_severe(one: Severity, other: Severity) -> bool:
+    """Whether ``one`` is worse than ``other``."""
+    return rank(one) > rank(other)

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import numpy as np
 import numpy.typing as npt
 
-from models.alert import Action, Alert, Attribute, Mode, Signal, Status, Template
+from models.alert import Action, Alert, Attribute, Mode, Signal, Status, Template, more_severe
 from models.clusters import Candidate
 from models.hashing import KeyedHash
 from models.identity import Campaign
 from models.network import network_text
+from models.orders import Orders
 from models.rules import HOUR_MS, LIVE, CampaignRule
 from models.verdict import Reason, beyond_doubt, named
 
@@ -30,7 +31,6 @@ RUNBOOK = "docs/runbook.md#campaign"
 MEMBERS_SAMPLE = 20
 TEMPLATES_SHOWN = 10
 ATTRIBUTES_SHOWN = 5
-SEVERITIES = ("info", "low", "medium", "high", "critical")
 
 
 @dataclass(slots=True)
@@ -50,6 +50,7 @@ class Announcer:
     """Writes alerts and signals; ids are keyed hashes of what they speak of, so repeats collapse."""
 
     def __init__(self, keyed_hash: KeyedHash, *, tenant: str = "default", mode: Mode = "enforce") -> None:
+        self.orders = Orders(keyed_hash)
         self._hash = keyed_hash.derive(b"alert")
         self._tenant = tenant
         self._ceiling = mode  # of the host; the rules may say less
@@ -113,6 +114,11 @@ class Announcer:
         keys, _ = state.template_keys(evaluation.rows, candidate)
         campaign.keys.update((int(key), now) for key in keys)
         campaign.last_seen_ms = int(evaluation.rows["ts"][candidate.rows].max())
+        size = len(campaign.members.keys() | set(accounts.tolist()) | set(candidate.account[candidate.core].tolist()))
+        severity = self._rule.severity_of(size, judged.score)
+        dismissed = self.orders.is_dismissed(campaign.cluster_id, severity)
+        if dismissed and not campaign.open:
+            return  # its identity is kept, and nothing is said while it is no more severe than what was judged
         status: Status | None = None
         campaign.mode = self._mode
         if not campaign.open:
@@ -122,21 +128,41 @@ class Announcer:
             campaign.requests_before = len(candidate.rows)
         alert_id = self._alert_id(campaign)
         fresh = sum(int(account) not in campaign.members for account in accounts)
-        self._signal(judged, campaign, state, decisions, (accounts, beyond_doubt(candidate)[chosen], now, alert_id))
-        size = _size(campaign, candidate)
-        severity = self._rule.severity_of(size, judged.score)
-        louder = campaign.said_severity and SEVERITIES.index(severity) > SEVERITIES.index(campaign.said_severity)
+        if dismissed or self.orders.is_undone(campaign.cluster_id, now):
+            for account in accounts.tolist():
+                campaign.members.setdefault(account, 0)
+        else:
+            self._signal(judged, campaign, state, decisions, (accounts, beyond_doubt(candidate)[chosen], now, alert_id))
+        louder = campaign.said_severity and more_severe(severity, campaign.said_severity)
         grown = size >= self._rule.update_growth * max(campaign.said_accounts, 1)
         more = fresh > 0 or len(candidate.rows) >= self._rule.update_growth * campaign.said_requests
         aged = now - campaign.said_ms >= self._rule.update_ms and more
         ended = evaluation.final and size > campaign.said_accounts
-        if status is None and (grown or louder or aged or ended):
+        if status is None and not dismissed and (grown or louder or aged or ended):
             status = "update"
             campaign.updates += 1
         if status is not None:
             campaign.said_accounts, campaign.said_severity, campaign.said_ms = size, severity, now
             campaign.said_requests = len(candidate.rows)
             decisions.alerts.append(self._alert(evaluation, judged, campaign, state, (status, accounts)))
+
+    def let_go(self, state: Campaigns, now_ms: int, decisions: Decisions) -> None:
+        """Clear the accounts that a label has just taken out of the limiter's reach."""
+        for campaign in state.memory.campaigns.values():
+            members = np.array(sorted(campaign.members), np.uint64)
+            allowed = self.orders.allowed(members, state.directory.customers(members), now_ms)
+            severity = campaign.said_severity or "info"
+            if self.orders.is_undone(campaign.cluster_id, now_ms) or self.orders.is_dismissed(
+                campaign.cluster_id, severity
+            ):
+                told = members[[campaign.members[account] > 0 for account in members.tolist()]]
+                campaign.members = dict.fromkeys(campaign.members, 0)
+            else:
+                told = members[allowed]
+            for account in members[allowed].tolist():
+                del campaign.members[account]
+            if self._mode != "shadow":
+                decisions.signals.extend((account_id, None) for account_id in state.directory.account_ids(told))
 
     def _alert_id(self, campaign: Campaign) -> str:
         """One id for one statement: the campaign, its episode and how often it was updated."""

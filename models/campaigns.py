@@ -99,6 +99,18 @@ class Campaigns:
         if len(profiles):
             self._profiles.append((profiles, ids))
 
+    def order(self, key: str, value: bytes) -> Decisions:
+        """Take a record of the labels topic: what it lets go is cleared at once, the rest counts from now on."""
+        decisions = Decisions()
+        label = self.announcer.orders.take(key, value)
+        if label is not None:
+            now_ms = max(self.watermark_ms, self._evaluated_ms)
+            self.announcer.let_go(self, now_ms, decisions)
+            told = {account for account, _ in decisions.signals}
+            if label.kind == "allow" and label.subject.get("account_id", "") not in told | {""}:
+                decisions.signals.append((label.subject["account_id"], None))  # whichever rule had named it
+        return decisions
+
     def advance(self, watermark_ms: int) -> Decisions:
         """Fold what is complete before ``watermark_ms`` and evaluate where it is due."""
         decisions = Decisions()
@@ -129,6 +141,7 @@ class Campaigns:
     def _take(self, due: SightingBatch, first: int, end: int) -> None:
         if end > first:
             part = due if (first, end) == (0, len(due)) else due.take(np.arange(first, end))
+            self.announcer.orders.count(part.rows["account"], part.rows["customer"], int(part.rows["at"][0]))
             self._novel_since += self.covered.add(part, self.watch_start_ms + SETTLE_MS)
             if not self._rows_since:
                 self._since_ms = int(part.rows["at"][0])
@@ -175,7 +188,7 @@ class Campaigns:
         self.evaluations += 1
         rows = self.covered.events.rows
         rows = rows[rows["width"] > 1]  # a single hot key is a common phrase until a second one turns hot
-        templates = find_templates(rows, len(self.covered.keys))
+        rows, templates = self._without_allowed(rows, now_ms)
         self.latest = Evaluation(now_ms, rows, templates, final=final)
         first_at = self.covered.keys.rows["first_at"]
         everyone = find_committed(rows, templates)
@@ -192,6 +205,21 @@ class Campaigns:
         self._identify(self.latest)
         self.announcer.announce(self.latest, self, decisions)
         self.memory.forget(now_ms)
+
+    def _without_allowed(self, rows: npt.NDArray[Any], now_ms: int) -> tuple[npt.NDArray[Any], Templates]:
+        """The rows that are neither of allowed accounts nor under allowed templates, and their templates."""
+        orders, keys = self.announcer.orders, self.covered.keys.rows["key"]
+        allowed = orders.allowed(rows["account"], rows["customer"], now_ms)
+        rows = rows[~allowed] if allowed.any() else rows
+        templates = find_templates(rows, len(keys))
+        known = orders.allowed_keys(keys, now_ms)
+        if not known.any():
+            return rows, templates
+        held = np.arange(rows["keys"].shape[1]) < rows["width"][:, None]
+        under = (known[np.where(held, rows["keys"], 0)] & held).any(axis=1)
+        whole = np.isin(templates.of_row, templates.of_row[under & (templates.of_row >= 0)])
+        rows = rows[~(under | whole)]
+        return rows, find_templates(rows, len(keys))
 
     def _identify(self, latest: Evaluation) -> None:
         """Find the campaign that each cluster continues; a new one needs more points, and a small one a second look."""
@@ -265,7 +293,12 @@ class Campaigns:
             "novel": self._novel_since,
         }
         own["watch_start"] = self.watch_start_ms
-        return pack("campaigns", 1, {**meta, **own, "memory": self.memory.snapshot()}, arrays)
+        return pack(
+            "campaigns",
+            1,
+            {**meta, **own, "memory": self.memory.snapshot(), "orders": self.announcer.orders.snapshot()},
+            arrays,
+        )
 
     def restore(self, data: bytes) -> None:
         """Take over a snapshot; raises WireError where it cannot be read."""
@@ -283,3 +316,4 @@ class Campaigns:
         self._looked_ms, self._novel_since = meta["looked"], meta["novel"]
         self.watch_start_ms = meta["watch_start"]
         self.memory.restore(meta["memory"])
+        self.announcer.orders.restore(meta["orders"])

@@ -11,12 +11,11 @@ from typing import Literal
 
 import msgspec
 
-from models.alert import Alert, Severity, Status
+from models.alert import Alert, Severity, Status, more_severe
 from models.labels import Label, Seen
 
 CaseStatus = Literal["open", "acknowledged", "resolved", "closed"]
 NotificationKind = Literal["firing", "update", "resolved", "summary"]
-SEVERITIES: tuple[Severity, ...] = ("info", "low", "medium", "high", "critical")
 DOUBLED = 2
 """An acknowledgement reaches until there are this many times the accounts it was given for."""
 STATEMENTS_MAX = 50
@@ -137,16 +136,6 @@ def statement_of(alert: Alert) -> Statement:
     return Statement(
         alert.alert_id, alert.status, alert.severity, alert.ts, alert.accounts, alert.requests, alert.score
     )
-
-
-def rank(severity: Severity) -> int:
-    """Severities as numbers, the worst highest."""
-    return SEVERITIES.index(severity)
-
-
-def more_severe(one: Severity, other: Severity) -> bool:
-    """Whether ``one`` is worse than ``other``."""
-    return rank(one) > rank(other)
 
 
 def status_of(case: Case, *, ended: bool) -> CaseStatus:

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from models.alert import Alert, Severity, Signal
+from models.alert import Alert, Severity, Signal, more_severe, rank
 from models.cases import (
     DOUBLED,
     LABELS_SHOWN_MAX,
@@ -24,8 +24,6 @@ from models.cases import (
     Notification,
     Told,
     Why,
-    more_severe,
-    rank,
     statement_of,
     status_of,
 )

@@ -108,6 +108,11 @@ class Directory:
         found: npt.NDArray[np.int64] = _lookup(self.profiles.index, self.profiles.records["key"], accounts)
         return found
 
+    def customers(self, accounts: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+        """The customer of each account hash, 0 where the account is unknown."""
+        rows = self.rows(accounts)
+        return np.where(rows >= 0, self.profiles.records["customer"][np.maximum(rows, 0)], np.uint64(0))
+
     def account_ids(self, accounts: npt.NDArray[np.uint64]) -> list[str]:
         """The ids of accounts by their hash; an unknown one is given as its hash."""
         texts = []

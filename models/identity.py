@@ -6,11 +6,13 @@ the largest cluster first, so that a passing merge cannot fuse two campaigns for
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
+
+from models.alert import Severity
 
 FORGET_MS = 28 * 86_400_000
 MEMBERS_PART = 0.2  # of the cluster's accounts that a campaign must hold to lend it its id ...
@@ -29,7 +31,7 @@ class Campaign(msgspec.Struct):
     open: bool = True
     updates: int = 0
     said_accounts: int = 0
-    said_severity: str = ""
+    said_severity: Severity | Literal[""] = ""
     said_ms: int = 0
     said_requests: int = 0
     episode: int = 0

@@ -31,6 +31,8 @@ Kind = Literal[
 Verdict = Literal["confirmed", "false_positive", "benign_automation"]
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 
+Limit = Annotated[int, msgspec.Meta(ge=1, le=1 << 40)]
+
 LABEL_BYTES_MAX = 16_384
 SUBJECTS: dict[str, frozenset[str]] = {
     "case": frozenset({"dedup_key"}),
@@ -68,6 +70,14 @@ class Seen(msgspec.Struct, frozen=True):
     cluster_id: Annotated[str, msgspec.Meta(max_length=256)] | None = None
 
 
+class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where account rules trip for a known bulk user; None leaves a rule as it is for everybody."""
+
+    requests_24h: Limit | None = None
+    reasoning_24h: Limit | None = None
+    networks_day: Annotated[int, msgspec.Meta(ge=1, le=62)] | None = None  # hash buckets of 61; 62 is never reached
+
+
 class Label(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One thing one person said; times are ms since the epoch, ``expires`` None for without end."""
 
@@ -80,7 +90,7 @@ class Label(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     expires: Annotated[int, msgspec.Meta(ge=0, le=1 << 53)] | None = None
     verdict: Verdict | None = None
     seen: Seen | None = None
-    limits: dict[str, Annotated[int, msgspec.Meta(ge=1, le=1 << 40)]] | None = None
+    limits: Limits | None = None
 
     @property
     def family(self) -> str:
@@ -143,6 +153,8 @@ def problem(label: Label) -> str | None:
         return "expires must lie after ts, and only what can be lifted has one"
     if (label.kind == "profile") != (label.limits is not None):
         return "profile, and only profile, needs limits"
+    if label.limits == Limits():
+        return "profile needs at least one of requests_24h, reasoning_24h, networks_day"
     return None
 
 

@@ -97,7 +97,8 @@ class Observe:
         table = self.accounts
         limits = UNLIMITED
         if self.rules is not None:
-            facts["limits"], limits = self.rules.rows_of(events.customer), self.rules.limits
+            facts["limits"] = self.rules.rows_of(events.account, events.customer, events.ts)
+            limits = self.rules.limits
         marks, _ = update_accounts(facts, table.records, table.index, table.count, rows, limits)
         decisions = self.rules.decide(events.account_id, marks, rows) if self.rules else Decisions()
         new = np.flatnonzero(marks & NEW)
@@ -123,7 +124,8 @@ class Observe:
         held_events, held_sketches = self._held or (EventBatch.empty(), Sketches.empty())
         arrays = {"seen": seen.view(np.uint8), "accounts": np.sort(self.accounts.rows, order="key").view(np.uint8)}
         arrays |= held_events.arrays("event.") | held_sketches.arrays("sketch.")
-        return pack("observe", 1, {"clock": clock, "swept_ms": self._swept_ms}, arrays)
+        rules = self.rules.snapshot() if self.rules else {}
+        return pack("observe", 1, {"clock": clock, "swept_ms": self._swept_ms, "rules": rules}, arrays)
 
     def restore(self, data: bytes) -> None:
         """Take over a snapshot; raises WireError where it cannot be read."""
@@ -131,6 +133,9 @@ class Observe:
         self.admission.restore(meta["clock"], arrays["seen"].view(_seen_dtype(self.admission)))
         self.accounts.load(arrays["accounts"].view(ACCOUNT))
         self._swept_ms = meta["swept_ms"]
+        rules = meta["rules"]
+        if self.rules is not None:
+            self.rules.restore(rules)
         events, sketches = EventBatch.from_arrays(arrays, "event."), Sketches.from_arrays(arrays, "sketch.")
         self._held = (events, sketches) if len(events) else None
 

@@ -61,6 +61,12 @@ class Pipeline:
         """The stateless part for events that all carry their text."""
         return self.sketcher.sketch(events.prompt)
 
+    def order(self, key: str, value: bytes) -> Decisions:
+        """Take a record of the labels topic."""
+        if self.observe.rules is not None:
+            self.observe.rules.order(key, value)
+        return self.campaigns.order(key, value)
+
     def process(self, events: EventBatch, sketches: Sketches) -> Decisions:
         """Fold one batch through all three operators."""
         return self._onward(self.observe.process(events, sketches))

@@ -148,6 +148,12 @@ class ObserveStage:
             Strings.concat([seen.profile_ids for seen in self._seen]),
         )
 
+    def control(self, topic: str, key: bytes, value: bytes) -> list[Output]:
+        """Take a label: what people say of accounts holds for their own rules too."""
+        if topic == self._place.topics.labels and self.observe.rules is not None:
+            self.observe.rules.order(key.decode("utf-8", "replace"), value)
+        return []
+
     def idle(self) -> list[Output]:
         """Nothing follows for now: admit what waits and call the newest slice complete."""
         self._idle = True
@@ -289,6 +295,12 @@ class CampaignsStage:
         self._finished = sources.all_idle
         return self._decided(decisions)
 
+    def control(self, topic: str, key: bytes, value: bytes) -> list[Output]:
+        """Take a label; what it lets go is cleared with this commit."""
+        if topic != self._topics.labels:
+            return []
+        return self._decided(self.campaigns.order(key.decode("utf-8", "replace"), value))
+
     def _decided(self, decisions: Decisions) -> list[Output]:
         self._counts.update(("alerts", alert.status) for alert in decisions.alerts)
         self._counts.update(("signals", signal.action if signal else "cleared") for _, signal in decisions.signals)
@@ -299,8 +311,9 @@ class CampaignsStage:
         return []
 
     def counts(self) -> Mapping[tuple[str, str], int]:
-        """Rows in, decisions out, and envelopes that came again."""
-        return {**self._counts, ("repeated", ""): self._inbox.repeated}
+        """Rows in, decisions out, envelopes that came again, and what the allowlist left out."""
+        hits = {("allowed", field): count for field, count in self.campaigns.announcer.orders.hits.items()}
+        return {**self._counts, **hits, ("repeated", ""): self._inbox.repeated}
 
     def snapshot(self) -> bytes:
         """The whole state."""

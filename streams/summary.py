@@ -14,14 +14,13 @@ from typing import Any
 
 import msgspec
 
-from models.alert import Action, Alert, Evidence, Severity
+from models.alert import Action, Alert, Evidence, rank
 
 WIDTH_MIN = 40
 WIDTH_MAX = 100
 REASONS_SHOWN = 4
 ALERTS_SHOWN = 50
 ACTIONS: tuple[Action, ...] = ("allow", "observe", "throttle", "challenge", "block")
-SEVERITIES: tuple[Severity, ...] = ("info", "low", "medium", "high", "critical")
 _COLOURS = {"critical": "1;31", "high": "31", "medium": "33", "low": "36", "info": "2"}
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
@@ -118,7 +117,7 @@ def _tell(page: _Page, group: list[Alert]) -> None:
         f"Campaign {last.cluster_id}" if last.cluster_id is not None else f"Account {last.account_id or 'unknown'}"
     )
     state = "resolved" if last.status == "resolved" else "open"
-    worst = max((alert.severity for alert in group), key=SEVERITIES.index)
+    worst = max((alert.severity for alert in group), key=rank)
     page.skip()
     page.say(f"{visible(subject)}: {worst}, {state}{_mode(last)}", style=_COLOURS[worst])
     page.say(visible(last.summary), indent=2)

@@ -121,7 +121,9 @@ def test_an_organisation_may_have_limits_of_its_own():
     keyed = KeyedHash(SECRET)
     maker = AccountRules(keyed, rules=rules(orgs=(OrgLimits(org="acme", account_volume=60), OrgLimits(org="tiny"))))
     acme, tiny = (int(EventColumns(keyed).hashes("org_id", Strings.of([name]))[0]) for name in ("acme", "tiny"))
-    limits = maker.limits[maker.rows_of(np.array([acme, tiny, 5], np.uint64))]
+    limits = maker.limits[
+        maker.rows_of(np.array([1, 2, 3], np.uint64), np.array([acme, tiny, 5], np.uint64), np.zeros(3, np.int64))
+    ]
     assert limits[:, 0].tolist() == [60, 20, 20]
     assert limits[:, 1:].tolist() == [[10, 80, 30]] * 3
     for sent, told in ((59, []), (90, ["account_volume"])):
