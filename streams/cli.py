@@ -231,6 +231,23 @@ def _worker(parsed: argparse.Namespace) -> int:
     return worker.run(settings)
 
 
+def _declare_limiter(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--grpc-port", type=int, metavar="N", help="port of Envoy's rate limit service; -1 for none")
+    parser.add_argument("--http-port", type=int, metavar="N", help="port of checks, health and metrics")
+
+
+def _limiter(parsed: argparse.Namespace) -> int:
+    ports = {"GRPC": parsed.grpc_port, "HTTP": parsed.http_port}
+    given = {f"DISTILWATCH_LIMITER_{name}_PORT": str(port) for name, port in ports.items() if port is not None}
+    parsed.http_port = None  # elsewhere the option is the port of the worker's health
+    try:
+        from streams.limiter import command
+    except ImportError as error:
+        raise ConfigError(f"{error.name} is missing: pip install 'distilwatch[limiter]'") from error
+
+    return command.run(_settings(parsed, **given))
+
+
 def _declare_topics(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("verb", choices=("create", "list"), help="create what is missing, or only look")
     _brokers(parser)
@@ -331,6 +348,12 @@ COMMANDS = {
             "worker --brokers kafka-1:9092,kafka-2:9092 --slot 0",
             "worker --insecure-development-secret --mode shadow",
         ),
+    ),
+    "limiter": Command(
+        "answer gateways: Envoy's rate limit service, HTTP checks, decisions",
+        _declare_limiter,
+        _limiter,
+        ("limiter", "limiter --grpc-port 8081 --http-port 8322"),
     ),
     "topics": Command(
         "create the Kafka topics, or compare them with what is needed",

