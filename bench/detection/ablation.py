@@ -72,9 +72,9 @@ def switched_off(part: str | None) -> Iterator[None]:
 
 ABLATED = (
     Case(name="sixty", scenario="small"),
-    Case(name="bare", scenario="bare", scale=0.01, days=2),
-    Case(name="letter", scenario="letter", scale=0.01, days=2),
-    Case(name="hydra", scenario="hydra", scale=0.5),
+    Case(name="bare", scenario="bare", scale=0.008, days=2),
+    Case(name="letter", scenario="letter", scale=0.004, days=2),
+    Case(name="hydra", scenario="hydra", scale=0.4),
     Case(name="evasive", scenario="evasive", scale=0.5),
     Case(name="spread", scenario="spread", scale=0.5),
     Case(name="two_shared", scenario="two_shared", scale=0.6),

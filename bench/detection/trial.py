@@ -1,14 +1,15 @@
 """One trial: a scenario with one seed through the pipeline, and everything that is scored of it.
 
-What lives here: running, from the simulator or from a recording of it. What does not: scoring (``score``). Truth is
+What lives here: running, whole or again from what reached Campaigns. What does not: scoring (``score``). Truth is
 used for scoring only: the pipeline sees events alone.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,11 +18,13 @@ from bench.detection.ablation import NO_EDGES, PARTS, RULES, switched_off
 from bench.detection.baselines import Baselines, Bounds
 from bench.detection.cases import Case
 from bench.detection.score import Marker, Named, Score
+from models.announce import Decisions
+from models.campaigns import Campaigns
 from models.event import EventBatch
 from models.hashing import KeyedHash
 from models.pipeline import Pipeline
 from models.rules import CampaignRule, Rules
-from models.sketch import Sketcher, Sketches
+from models.sketch import Sketches
 from models.verdict import HOLD_SCORE
 from streams.simulator.corpus import CorpusLibrary
 from streams.simulator.scenarios import scenario_of
@@ -67,23 +70,58 @@ def calibrated(case: Case, seed: int, corpus: str | None) -> Bounds:
 
 
 def run_parts(case: Case, seed: int, corpus: str | None) -> dict[str | None, Score]:
-    """One recording through the whole detector, and through the detector without each of its parts."""
+    """One run through the whole detector, and through the detector without each of its parts."""
     simulation = _simulation(case, seed, corpus)
-    recorded = list(_parts(simulation, None))
-    scores = {}
-    for off in (None, *PARTS):
+    tape = Tape()
+    named, sent = _detected(_parts(simulation, None), tape=tape)
+    scores: dict[str | None, Score] = {None: _scored(case, simulation, named, sent)}
+    for off in PARTS:
         with switched_off(off):
-            parts = _sketched_again(recorded) if off == NO_EDGES else recorded
-            scores[off] = _scored(case, simulation, *_detected(parts, RULES.get(off or "")))
+            if off == NO_EDGES:  # another sketch, so from the start
+                again = _simulation(case, seed, corpus)
+                scores[off] = _scored(case, again, *_detected(_parts(again, None)))
+            else:
+                scores[off] = _scored(case, simulation, tape.judged(RULES.get(off)), sent)
     return scores
 
 
 def run_thresholds(case: Case, seed: int, corpus: str | None, thresholds: tuple[float, ...]) -> list[Score]:
-    """One recording judged with each opening score."""
+    """One run judged with each opening score."""
     simulation = _simulation(case, seed, corpus)
-    recorded = list(_parts(simulation, None))
+    tape = Tape()
+    _, sent = _detected(_parts(simulation, None), tape=tape)
     rules = [Rules(campaign=CampaignRule(open_score=score, hold_score=min(HOLD_SCORE, score))) for score in thresholds]
-    return [_scored(case, simulation, *_detected(recorded, each)) for each in rules]
+    return [_scored(case, simulation, tape.judged(each), sent) for each in rules]
+
+
+class Tape:
+    """What reached Campaigns in one run, to be judged again by another Campaigns: what comes before it is the same."""
+
+    def __init__(self) -> None:
+        self._calls: list[tuple[str, tuple[Any, ...]]] = []
+
+    def between(self, campaigns: Campaigns) -> Any:
+        """``campaigns`` with every call to it noted."""
+        tape = self._calls
+
+        class Noted:
+            def __getattr__(self, name: str) -> Callable[..., Any]:
+                def call(*given: Any) -> Any:
+                    tape.append((name, given))
+                    return getattr(campaigns, name)(*given)
+
+                return call
+
+        return Noted()
+
+    def judged(self, rules: Rules | None) -> Named:
+        """What a fresh Campaigns says to the same calls."""
+        campaigns, named = Pipeline(SECRET, rules=rules).campaigns, Named()
+        for name, given in self._calls:
+            said = getattr(campaigns, name)(*given)
+            if isinstance(said, Decisions):
+                named.note(said)
+        return named
 
 
 def _simulation(case: Case, seed: int, corpus: str | None) -> Simulation:
@@ -93,23 +131,20 @@ def _simulation(case: Case, seed: int, corpus: str | None) -> Simulation:
 
 
 def _parts(simulation: Simulation, baselines: Baselines | None) -> Iterator[Part]:
-    sketcher, keyed = Sketcher(SECRET), KeyedHash(SECRET)
+    sketch, keyed = Pipeline(SECRET).sketch, KeyedHash(SECRET)
     for part in simulation.slices():
         events = to_events(part, keyed)
-        sketches = sketcher.sketch(events.prompt)
+        sketches = sketch(events)
         if baselines is not None:
             baselines.add(part.account, events, sketches)
         yield part.account, events, sketches
 
 
-def _sketched_again(recorded: list[Part]) -> Iterator[Part]:
-    pipeline = Pipeline(SECRET)
-    return ((account, events, pipeline.sketch(events)) for account, events, _ in recorded)
-
-
-def _detected(parts: Iterable[Part], rules: Rules | None = None) -> tuple[Named, npt.NDArray[np.int64]]:
+def _detected(parts: Iterable[Part], *, tape: Tape | None = None) -> tuple[Named, npt.NDArray[np.int64]]:
     """What the detector said, and who sent when."""
-    pipeline, named = Pipeline(SECRET, rules=rules), Named()
+    pipeline, named = Pipeline(SECRET), Named()
+    if tape is not None:
+        pipeline.campaigns = tape.between(pipeline.campaigns)
     sent: list[npt.NDArray[np.int64]] = []
     for account, events, sketches in parts:
         sent.append(np.stack([account, events.ts]))
