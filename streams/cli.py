@@ -12,16 +12,23 @@ import contextlib
 import os
 import sys
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from models.errors import ConfigError, DistilwatchError
+from streams.cli_common import DEVELOPMENT_SECRET, Command
+from streams.cli_common import add_brokers as _brokers
+from streams.cli_common import add_output as _output
+from streams.cli_common import core_settings as _core
+from streams.cli_common import rules_of as _rules
+from streams.cli_common import say as _say
+from streams.cli_common import secret_of as _secret
+from streams.cli_common import settings_of as _settings
+from streams.cli_rules import COMMANDS as _OF_RULES
 
 if TYPE_CHECKING:
-    from streams.config import CoreSettings, Settings
+    pass
 
-DEVELOPMENT_SECRET = "distilwatch development secret"  # noqa: S105  well known on purpose, and said so where used
 MODES = ("enforce", "alert", "shadow", "off")
 INTERRUPTED = 130
 
@@ -64,11 +71,6 @@ def _run(arguments: list[str]) -> int:
     return COMMANDS[parsed.command].run(parsed)
 
 
-def _say(error: object) -> None:
-    for line in str(error).splitlines() or [type(error).__name__]:
-        sys.stderr.write(f"distilwatch: {line}\n")
-
-
 class _Version(argparse.Action):
     """Looks the version up only when asked: reading package metadata takes longer than help may."""
 
@@ -104,58 +106,11 @@ def _parser(chosen: str) -> argparse.ArgumentParser:
     return parser
 
 
-def _core() -> CoreSettings:
-    from streams.config import load_core
-
-    return load_core(os.environ)
-
-
-def _secret(core: CoreSettings) -> bytes:
-    """The secret of the settings, or the development secret with a word about it."""
-    if core.secret is None:
-        _say("digests in the output are not private: set DISTILWATCH_SECRET")
-        return DEVELOPMENT_SECRET.encode()
-    return core.secret.reveal().encode()
-
-
-def _settings(parsed: argparse.Namespace, **more: str) -> Settings:
-    """All settings, those given as options laid over the environment."""
-    from streams.config import load, unknown_names
-
-    environment = dict(os.environ) | more
-    for option in ("brokers", "slot", "mode", "http_port"):
-        value = getattr(parsed, option, None)
-        if value is not None:
-            environment[f"DISTILWATCH_{option.upper()}"] = str(value)
-    for name in unknown_names(environment):
-        _say(f"{name} is set but not known: misspelt?")
-    return load(environment)
-
-
-def _output(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-o", "--output", choices=("human", "json"), default="human", help="form of the answer")
-
-
-def _brokers(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--brokers", metavar="HOST:PORT,...", help="Kafka (default: DISTILWATCH_BROKERS)")
-
-
-def _speed(text: str) -> float:
-    value = 0.0 if text == "max" else float(text)
-    if text != "max" and not 0 < value < float("inf"):
-        raise ValueError(text)
-    return value
-
-
 def _declare_replay(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("files", nargs="+", metavar="FILE", help="JSON lines, .gz or .zst; a folder; - is stdin")
-    parser.add_argument("--alerts", metavar="OUT", help="write every alert, one JSON object a line")
-    parser.add_argument("--signals", metavar="OUT", help="write every signal to the limiter, one JSON object a line")
-    parser.add_argument("--format", default="auto", metavar="F", help="auto, canonical, litellm, otel or glasswally")
-    parser.add_argument("--state", metavar="DIR", help="keep the state here, and continue from what is kept")
-    parser.add_argument("--speed", type=_speed, default=0.0, metavar="N|max", help="event seconds a second (max)")
+    from streams import replay
+
+    replay.add_arguments(parser)
     parser.add_argument("--mode", choices=MODES, help="how far decisions may go (default: DISTILWATCH_MODE, enforce)")
-    parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
     _output(parser)
 
 
@@ -168,6 +123,8 @@ def _replay(parsed: argparse.Namespace) -> int:
         secret=_secret(core),
         alerts=parsed.alerts,
         signals=parsed.signals,
+        shadow=parsed.shadow,
+        rules=_rules(parsed.rules, core),
         format=parsed.format,
         state=parsed.state,
         speed=parsed.speed,
@@ -304,16 +261,6 @@ def _sinks(parsed: argparse.Namespace) -> int:
     return command.run(parsed, tenant=_core().tenant)
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
-    """One command: a line for the list, how it declares its arguments, what it runs, examples without the name."""
-
-    text: str
-    declare: Callable[[argparse.ArgumentParser], None]
-    run: Callable[[Any], int]
-    examples: tuple[str, ...]
-
-
 COMMANDS = {
     "demo": Command(
         "watch a simulated campaign being found, on a live page of this machine",
@@ -355,6 +302,7 @@ COMMANDS = {
         _limiter,
         ("limiter", "limiter --grpc-port 8081 --http-port 8322"),
     ),
+    **_OF_RULES,
     "topics": Command(
         "create the Kafka topics, or compare them with what is needed",
         _declare_topics,

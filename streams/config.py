@@ -113,6 +113,7 @@ class CoreSettings:
     tenant: str
     mode: Mode
     secret: Secret | None
+    rules: Path | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +130,7 @@ class Settings:
     mode: Mode
     secret: Secret | None
     config_file: Path | None  # of sinks
+    rules: Path | None
     state_dir: Path | None
 
 
@@ -187,6 +189,7 @@ def _core(read: _Reader) -> CoreSettings:
         ),
         mode=cast(Mode, mode),
         secret=read.secret("DISTILWATCH_SECRET", least=16),
+        rules=_path(read.text("DISTILWATCH_RULES", "")),
     )
 
 
@@ -263,8 +266,9 @@ def _settings(read: _Reader) -> Settings:
         tenant=core.tenant,
         mode=core.mode,
         secret=core.secret,
-        config_file=_folder(read.text("DISTILWATCH_CONFIG", "")),
-        state_dir=_folder(read.text("DISTILWATCH_STATE_DIR", "")),
+        config_file=_path(read.text("DISTILWATCH_CONFIG", "")),
+        rules=core.rules,
+        state_dir=_path(read.text("DISTILWATCH_STATE_DIR", "")),
     )
 
 
@@ -295,7 +299,7 @@ def load_core(env: Mapping[str, str]) -> CoreSettings:
     return core
 
 
-def _folder(path: str) -> Path | None:
+def _path(path: str) -> Path | None:
     return Path(path) if path else None
 
 

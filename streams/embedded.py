@@ -61,13 +61,14 @@ class Totals:
 
 
 class Outputs:
-    """The files alerts and signals go to; either may be absent."""
+    """The files alerts, signals and alerts of rules in the shadow go to; each may be absent."""
 
-    def __init__(self, alerts: str | None, signals: str | None) -> None:
+    def __init__(self, alerts: str | None, signals: str | None, shadow: str | None = None) -> None:
         self._stack = ExitStack()
         try:
             self._alerts = self._open(alerts)
             self._signals = self._open(signals)
+            self._shadow = self._open(shadow)
         except OSError as error:
             raise ConfigError(f"cannot write {error.filename}: {error.strerror}; choose another path") from error
 
@@ -76,8 +77,10 @@ class Outputs:
 
     def write(self, decisions: Decisions) -> None:
         """Append decisions, one JSON object a line."""
-        if self._alerts is not None:
-            self._alerts.writelines(encode_alert(alert) + b"\n" for alert in decisions.alerts)
+        for alert in decisions.alerts:
+            file = self._shadow if alert.mode == "shadow" else self._alerts
+            if file is not None:
+                file.write(encode_alert(alert) + b"\n")
         if self._signals is not None:
             self._signals.writelines(signal_line(*item) + b"\n" for item in decisions.signals)
 

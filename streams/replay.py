@@ -1,10 +1,11 @@
 """The command ``replay``: files or stdin through the embedded host, as fast as they can be read or at their own pace.
 
-What lives here: the run of one or more files. What does not: arguments (``cli``) and words at the end (``summary``).
+What lives here: the run of one or more files. What does not: words at the end (``summary``).
 """
 
 from __future__ import annotations
 
+import argparse
 import shutil
 import sys
 import time
@@ -18,6 +19,7 @@ from models.alert import Mode
 from models.decode import Decoder
 from models.hashing import KeyedHash
 from models.pipeline import Pipeline
+from models.rules import Rules
 from streams.embedded import EmbeddedHost, Outputs, Prepared, ahead, load_state, prepare, save_state
 from streams.progress import Progress
 from streams.records import RecordBatch, RecordFile
@@ -32,6 +34,8 @@ class ReplayOptions:
     secret: bytes
     alerts: str | None = None
     signals: str | None = None
+    shadow: str | None = None
+    rules: Rules | None = None  # as shipped
     format: str = "auto"
     state: str | None = None
     speed: float = 0.0
@@ -40,7 +44,27 @@ class ReplayOptions:
     quiet: bool = False
 
 
-def _files(paths: list[str]) -> list[RecordFile]:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what to read, where to write, and how fast."""
+    parser.add_argument("files", nargs="+", metavar="FILE", help="JSON lines, .gz or .zst; a folder; - is stdin")
+    parser.add_argument("--alerts", metavar="OUT", help="write every alert, one JSON object a line")
+    parser.add_argument("--signals", metavar="OUT", help="write every signal to the limiter, one JSON object a line")
+    parser.add_argument("--shadow", metavar="OUT", help="write every alert of rules in the shadow, one object a line")
+    parser.add_argument("--rules", metavar="FILE", help="a rules file (default: DISTILWATCH_RULES, else as shipped)")
+    parser.add_argument("--format", default="auto", metavar="F", help="auto, canonical, litellm, otel or glasswally")
+    parser.add_argument("--state", metavar="DIR", help="keep the state here, and continue from what is kept")
+    parser.add_argument("--speed", type=_speed, default=0.0, metavar="N|max", help="event seconds a second (max)")
+    parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
+
+
+def _speed(text: str) -> float:
+    value = 0.0 if text == "max" else float(text)
+    if text != "max" and not 0 < value < float("inf"):
+        raise ValueError(text)
+    return value
+
+
+def open_files(paths: list[str]) -> list[RecordFile]:
     """Open every file before the first is read: a wrong name stops the run at once. A folder means its files."""
     names: list[str] = []
     for path in paths:
@@ -49,7 +73,7 @@ def _files(paths: list[str]) -> list[RecordFile]:
     return [RecordFile(name) for name in names]
 
 
-def _batches(files: list[RecordFile]) -> Iterator[RecordBatch]:
+def batches_of(files: list[RecordFile]) -> Iterator[RecordBatch]:
     """All batches; the bytes read count on from file to file."""
     before = 0
     for file in files:
@@ -75,22 +99,22 @@ def _pace(prepared: Prepared, speed: float, start: tuple[float, int] | None) -> 
 
 def replay(options: ReplayOptions) -> RunSummary:
     """Run the files through a pipeline; returns what people are told at the end."""
-    pipeline = Pipeline(options.secret, tenant=options.tenant, mode=options.mode)
+    pipeline = Pipeline(options.secret, tenant=options.tenant, mode=options.mode, rules=options.rules)
     if options.state:
         load_state(Path(options.state), pipeline)
     held = pipeline.observe.held
-    files = _files(options.files)
+    files = open_files(options.files)
     sizes = [file.size for file in files]
     total = None if None in sizes else sum(size or 0 for size in sizes)
     progress = Progress(total)
     decoder = Decoder(KeyedHash(options.secret), options.format)  # before outputs are opened: it may refuse
-    outputs = Outputs(options.alerts, options.signals)
+    outputs = Outputs(options.alerts, options.signals, options.shadow)
     host = EmbeddedHost(pipeline, outputs)
     # Rows that waited in the kept state come to an end in this run, so this run has them to account for.
     host.totals.read = held
     start: tuple[float, int] | None = None
     try:
-        for prepared in ahead(prepare(_batches(files), decoder, pipeline)):
+        for prepared in ahead(prepare(batches_of(files), decoder, pipeline)):
             start = _pace(prepared, options.speed, start)
             host.feed(prepared)
             if not options.quiet:

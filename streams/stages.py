@@ -334,8 +334,16 @@ class CampaignsStage:
 
 
 def decided(topics: Topics, decisions: Decisions) -> list[Output]:
-    """Alerts and signals as records of their topics."""
-    alerts = [Output(topics.alerts, None, alert.dedup_key.encode(), encode_alert(alert)) for alert in decisions.alerts]
+    """Alerts and signals as records of their topics; what rules in the shadow say has a topic of its own."""
+    alerts = [
+        Output(
+            topics.shadow if alert.mode == "shadow" else topics.alerts,
+            None,
+            alert.dedup_key.encode(),
+            encode_alert(alert),
+        )
+        for alert in decisions.alerts
+    ]
     signals = [
         Output(topics.signals, None, account.encode(), encode_signal(signal)) for account, signal in decisions.signals
     ]

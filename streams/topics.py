@@ -47,6 +47,7 @@ class Topics:
         self.sightings = f"{prefix}.sightings.v1"
         self.hubs = f"{prefix}.hubs.v1"
         self.alerts = f"{prefix}.alerts.v1"
+        self.shadow = f"{prefix}.shadow.v1"
         self.signals = f"{prefix}.signals.v1"
         self.rejects = f"{prefix}.rejects.v1"
         self.labels = f"{prefix}.labels.v1"
@@ -62,6 +63,7 @@ class Topics:
             TopicSpec(self.sightings, None, _kept(2, max_message_bytes="2097152")),
             TopicSpec(self.hubs, 1, _kept(7, max_message_bytes="2097152")),
             TopicSpec(self.alerts, 1, _kept(90)),
+            TopicSpec(self.shadow, 1, _kept(90)),
             TopicSpec(self.signals, None, _COMPACT | {"delete.retention.ms": str(DAY_MS)}),
             TopicSpec(self.rejects, 1, _kept(14)),
             TopicSpec(self.labels, 1, _COMPACT),

@@ -198,8 +198,9 @@ def test_at_a_pace_events_take_their_time(tmp_path: Path) -> None:
 
 def test_only_enforce_asks_the_limiter_to_act(tmp_path: Path) -> None:
     (tmp_path / "events").write_bytes(letter().file())
-    replay(options(tmp_path, tmp_path / "events", mode="shadow"))
-    assert ids(tmp_path / "out.alerts", "mode") == {"shadow"}
+    replay(options(tmp_path, tmp_path / "events", mode="shadow", shadow=str(tmp_path / "out.shadow")))
+    assert ids(tmp_path / "out.shadow", "mode") == {"shadow"}
+    assert not lines(tmp_path / "out.alerts")
     assert not (tmp_path / "out.signals").read_bytes()
     replay(options(tmp_path, tmp_path / "events", mode="alert"))
     assert ids(tmp_path / "out.signals", "mode") == {"alert"}
