@@ -31,11 +31,12 @@ ID_CONTROL_CHARACTERS: Final = "id_control_characters"
 BAD_SKETCH: Final = "bad_sketch"
 TRUNCATED_ARCHIVE: Final = "truncated_archive"
 CORRUPT_ARCHIVE: Final = "corrupt_archive"
+POISON: Final = "poison"  # our own code raised on it
 
 _PLAIN = (
     f"{EMPTY_RECORD} {TOO_LARGE} {TOO_DEEP} {TOO_MANY_EVENTS} {NOT_UTF8} {BYTE_ORDER_MARK} {LONE_SURROGATE} {NAN} "
     f"{NUMBER_RANGE} {MALFORMED_JSON} {NOT_AN_OBJECT} {UNKNOWN_FORMAT} {NO_REQUEST} {TIME_RANGE} {TIME_FUTURE} "
-    f"{ID_LENGTH} {ID_CONTROL_CHARACTERS} {BAD_SKETCH} {TRUNCATED_ARCHIVE} {CORRUPT_ARCHIVE}"
+    f"{ID_LENGTH} {ID_CONTROL_CHARACTERS} {BAD_SKETCH} {TRUNCATED_ARCHIVE} {CORRUPT_ARCHIVE} {POISON}"
 ).split()
 _REQUIRED = ("event_id", "ts", "account_id", "model", "prompt")
 _TYPED_NAMES = (

@@ -39,6 +39,9 @@ log = logging.getLogger("distilwatch")
 
 POLL_AGE_MAX_S = 60.0
 """An engine that has not polled for this long is stuck; the supervisor of the process should restart it."""
+SILENCE_MAX_S = 10.0
+"""Without an answer of the broker for this long the engine says so; what it has waits, and the input with it."""
+POISON_SHOWN_S = 600.0
 STOP_S = 20.0
 StagesFactory = Callable[[Settings, Topics], Sequence[StageSpec]]
 
@@ -140,12 +143,17 @@ def poll_age_s(engine: Engine) -> float:
 
 
 def engine_state(engine: Engine) -> Component:
-    """Down when it no longer polls, starting while partitions are coming back."""
+    """Down when it no longer polls, starting while partitions come back, degraded while the broker is silent."""
     age = poll_age_s(engine)
     if age > POLL_AGE_MAX_S:
         return Component("down", f"has not polled for {age:.0f} s")
     if not engine.ready:
         return Component("starting", "waits for its partitions")
+    silence = max(age, engine.broker_silence_s)
+    if silence > SILENCE_MAX_S:
+        return Component("degraded", f"the broker has not answered for {silence:.0f} s: input waits there")
+    if engine.poison_age_s < POISON_SHOWN_S:
+        return Component("degraded", "records were set aside because they raised: see the rejects topic")
     return Component("ok", f"{len(engine.live)} partitions")
 
 

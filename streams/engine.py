@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Iterable
 
 from aiokafka import ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 
+from models import reasons
 from models.errors import DistilwatchError
 from streams.config import Settings, client_options
 from streams.control import ControlLog
@@ -65,6 +67,7 @@ class Engine(ConsumerRebalanceListener):  # type: ignore[misc]
         self._pending: set[TopicPartition] = set()
         self._quarantines: dict[TopicPartition, Quarantine] = {}
         self._last_input: dict[TopicPartition, float] = {}
+        self._poisoned_at = -math.inf
         self._commit_due = 0.0
         self._measure_due = 0.0
         self._lock = asyncio.Lock()
@@ -89,6 +92,18 @@ class Engine(ConsumerRebalanceListener):  # type: ignore[misc]
     def ready(self) -> bool:
         """All assigned partitions are live."""
         return self.joined and not self._pending
+
+    @property
+    def broker_silence_s(self) -> float:
+        """How long no partition has heard from the broker; 0 while there is none that could."""
+        heard = [self._consumer.last_poll_timestamp(where) for where in self.live]
+        newest = max((stamp for stamp in heard if stamp is not None), default=None)
+        return 0.0 if newest is None else max(0.0, self.outside.wall_s() - newest / 1000)
+
+    @property
+    def poison_age_s(self) -> float:
+        """Seconds since a record was last set aside."""
+        return self.outside.now_s() - self._poisoned_at
 
     async def run(self) -> None:
         """Work until ``stop``; then commit what is done and return.
@@ -240,6 +255,7 @@ class Engine(ConsumerRebalanceListener):  # type: ignore[misc]
         quarantine = self._quarantines[where]
         if error.first == error.last:
             quarantine.skips.add(error.first)
+            self._poisoned_at = self.outside.now_s()
             self._metrics.poison_records.labels(self.spec.name).inc()
         quarantine.careful_until = max(quarantine.careful_until, error.last + 1)
         self._consumer.pause(where)
@@ -292,4 +308,7 @@ class Engine(ConsumerRebalanceListener):  # type: ignore[misc]
             if isinstance(partition.stage, Observed):
                 for key, value in partition.stage.counts().items():
                     total[key] = total.get(key, 0) + value
+            if partition.quarantine.skips:
+                key = ("rejected", reasons.POISON)
+                total[key] = total.get(key, 0) + len(partition.quarantine.skips)
         return total

@@ -7,6 +7,8 @@ names each component, and "degraded" is a working process that somebody should l
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Callable, Mapping
 from typing import Literal, Protocol
 
@@ -16,6 +18,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 
 from streams.config import HttpSettings
 
+LOOK_S = 1.0
 State = Literal["ok", "starting", "degraded", "down"]
 
 
@@ -24,6 +27,7 @@ class Component(msgspec.Struct, frozen=True):
 
     state: State
     detail: str = ""
+    since: str = ""  # when the state began, UTC; ``Health`` fills it in
 
 
 class Measured(Protocol):
@@ -43,10 +47,26 @@ class Health:
         self._metrics = metrics
         self._checks = checks
         self._runner: web.AppRunner | None = None
+        self._watching: asyncio.Task[None] | None = None
+        self._since: dict[str, tuple[State, str]] = {}
 
     def components(self) -> dict[str, Component]:
-        """The state of every part now."""
-        return {name: check() for name, check in self._checks.items()}
+        """The state of every part now, and since when it is in it."""
+        found = {}
+        for name, check in self._checks.items():
+            component = check()
+            state, since = self._since.get(name, ("", ""))
+            if state != component.state:
+                since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+                self._since[name] = component.state, since
+            found[name] = msgspec.structs.replace(component, since=since)
+        return found
+
+    async def _watch(self) -> None:
+        """Look also while nobody asks: a state begins when it begins, not when it is first asked for."""
+        while True:
+            self.components()
+            await asyncio.sleep(LOOK_S)
 
     async def start(self) -> None:
         """Listen; port 0 becomes the port found."""
@@ -59,6 +79,7 @@ class Health:
         site = web.TCPSite(self._runner, self._settings.host, self._settings.port)
         await site.start()
         self.port = self._runner.addresses[0][1]
+        self._watching = asyncio.create_task(self._watch())
 
     def add_to(self, application: web.Application) -> None:
         """Serve the paths as part of an application that listens elsewhere."""
@@ -70,6 +91,8 @@ class Health:
 
     async def stop(self) -> None:
         """Close the server."""
+        if self._watching is not None:
+            self._watching.cancel()
         if self._runner is not None:
             await self._runner.cleanup()
 

@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 from aiokafka import TopicPartition
 
+from models import reasons
 from models.errors import WireError
 from models.event import Reject
 from models.wire import pack
@@ -237,7 +238,7 @@ class Partition:
     def _reject(self, record: Any) -> Output:
         value = record.value or b""
         digest = hashlib.blake2b(value, digest_size=8, key=self.host.reject_key).hexdigest()
-        reject = Reject("poison", self.input.topic, self.number, record.offset, digest, len(value))
+        reject = Reject(reasons.POISON, self.input.topic, self.number, record.offset, digest, len(value))
         return Output(self.host.rejects_topic, None, None, msgspec.json.encode(reject))
 
     def emit(self, outputs: Sequence[Output]) -> None:

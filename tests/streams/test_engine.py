@@ -154,8 +154,14 @@ async def test_poison_is_set_aside_and_never_quoted(fleet: Fleet) -> None:
     await fleet.create()
     fed = [*words(0, 40), b"poison:canary", *words(41, 40), b"poison:canary", *words(82, 40)]
     await fleet.produce(fed)
-    process = fleet.start()
+    port = free_port()
+    process = fleet.start(DISTILWATCH_HTTP_PORT=str(port))
     assert await fleet.rows(until=120) == oracle(fed), fleet.logged()[-3000:]
+    counted = scrape(port, "/metrics")[1]
+    assert 'distilwatch_toy_events_total{outcome="rejected",reason="poison",stage="toy"} 2.0' in counted
+    said = json.loads(scrape(port, "/readyz")[1])["components"]["toy"]
+    assert said["state"] == "degraded"
+    assert said["since"].endswith("Z")
     rejects = await fleet.values(fleet.topics.rejects, enough=lambda found: len(found) >= 2)
     assert [(json.loads(r)["reason"], json.loads(r)["offset"]) for r in rejects] == [("poison", 40), ("poison", 81)]
     process.kill()

@@ -1,0 +1,75 @@
+"""The rows of the fault table: their seed and verdict are printed at the end of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import absent
+from tests.faults.trial import SEED, Trial
+from tests.servers import KafkaServer, Missing, RedisServer
+
+VERDICTS: list[str] = []
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Note the verdict of a row."""
+    report = yield
+    row = item.get_closest_marker("row")
+    if row and (report.when == "call" or not report.passed):
+        VERDICTS.append(
+            f"row {row.args[0]:<6} seed {SEED:<7} {report.outcome:<8} {report.duration:6.0f} s  {row.args[1]}"
+        )
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """One line a row."""
+    if VERDICTS:
+        terminalreporter.section("faults")
+        for line in VERDICTS:
+            terminalreporter.write_line(line)
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[KafkaServer]:
+    """A broker of the test's own, to be ended and spoilt."""
+    try:
+        server = KafkaServer(tmp_path / "kafka")
+    except Missing as reason:
+        absent(reason)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[RedisServer]:
+    """A Redis of the test's own."""
+    server = RedisServer(tmp_path / "redis")
+    try:
+        server.start()
+    except Missing as reason:
+        absent(reason)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def trial_on(tmp_path: Path) -> Iterator[Callable[..., Trial]]:
+    """Makes a deployment on a broker and a Redis."""
+    made: list[Trial] = []
+
+    def make(bootstrap: str, redis_url: str, **env: str) -> Trial:
+        trial = Trial(bootstrap, tmp_path, redis_url, **env)
+        created = trial.run("topics", "create")
+        assert created.returncode == 0, created.stderr
+        made.append(trial)
+        return trial
+
+    yield make
+    for trial in made:
+        trial.close()
