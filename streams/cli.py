@@ -261,6 +261,18 @@ def _sinks(parsed: argparse.Namespace) -> int:
     return command.run(parsed, tenant=_core().tenant)
 
 
+def _declare_selftest(parser: argparse.ArgumentParser) -> None:
+    from streams.selftest import command
+
+    command.add_arguments(parser)
+
+
+def _selftest(parsed: argparse.Namespace) -> int:
+    from streams.selftest import command
+
+    return command.run(parsed, settings=lambda: _settings(parsed), secret=lambda: _secret(_core()))
+
+
 COMMANDS = {
     "demo": Command(
         "watch a simulated campaign being found, on a live page of this machine",
@@ -314,6 +326,12 @@ COMMANDS = {
         _declare_check_event,
         _check_event,
         ("check-event sample.jsonl", "check-event spans.json --format otel -o json"),
+    ),
+    "selftest": Command(
+        "send a campaign of our own in, and see its alert and signals come out",
+        _declare_selftest,
+        _selftest,
+        ("selftest", "selftest --brokers kafka-1:9092"),
     ),
     "sinks": Command(
         "say who is told of alerts, and send one of them a test",

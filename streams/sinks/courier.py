@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from models.alert import Severity
+from models.canary import CanaryMark
 from models.cases import Notification
 from models.delivery import Answer, judge
 from streams.config import Secret
@@ -51,12 +52,14 @@ class Courier:
         *,
         client: Client | None = None,
         metrics: SinkMetrics | None = None,
+        mark: CanaryMark | None = None,
         now_ms: Callable[[], int] = wall_ms,
     ) -> None:
         self.settings = settings
         self.outbox = outbox
         self.metrics = metrics or SinkMetrics()
         self._client = client or Client()
+        self._mark = mark
         self._now_ms = now_ms
         self._links = bodies.Links(console_url=settings.console_url, docs_url=settings.docs_url)
         self._wakes = {sink.name: asyncio.Event() for sink in settings.sinks}
@@ -75,12 +78,7 @@ class Courier:
         """
         added = 0
         for notice in notices:
-            mode = notice.case.alert.mode if notice.case else "enforce"
-            sinks = [
-                sink.name
-                for sink in self.settings.sinks
-                if sink.wants(kind=notice.kind, severity=_loudest(notice), mode=mode)
-            ]
+            sinks = self._wanting(notice)
             added += self.outbox.put(
                 notice.notification_id,
                 bodies.key_of(notice),
@@ -91,6 +89,21 @@ class Courier:
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._wake)
         return added
+
+    async def deliver(self, notices: list[Notification]) -> None:
+        """``take`` for callers on the event loop."""
+        await asyncio.to_thread(self.take, notices)
+
+    def _wanting(self, notice: Notification) -> list[str]:
+        """The sinks that are told; of a self-test's campaign only those that are set to."""
+        alert = notice.case.alert if notice.case else None
+        mode = alert.mode if alert else "enforce"
+        ours = alert is not None and self._mark is not None and self._mark.made(alert)
+        return [
+            sink.name
+            for sink in self.settings.sinks
+            if sink.wants(kind=notice.kind, severity=_loudest(notice), mode=mode) and (sink.selftest or not ours)
+        ]
 
     def _wake(self) -> None:
         for wake in self._wakes.values():

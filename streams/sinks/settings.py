@@ -49,6 +49,7 @@ class SinkSettings:
     modes: frozenset[str]
     timeout_ms: int
     ca_file: str
+    selftest: bool = False  # whether it is told of campaigns that self-tests make
 
     def wants(self, *, kind: str, severity: Severity, mode: Mode) -> bool:
         """Whether this receiver is told; ``severity`` is the highest of the case, so that ends are told as well."""
@@ -113,6 +114,13 @@ class _Table:
             self.wrong(name, f"expected an integer from {least} to {most}")
             return default
         return value
+
+    def flag(self, name: str) -> bool:
+        self.read.add(name)
+        value = self.values.get(name, False)
+        if not isinstance(value, bool):
+            self.wrong(name, "expected true or false")
+        return value is True
 
     def words(self, name: str, default: Iterable[str], options: Iterable[str] = ()) -> tuple[str, ...]:
         self.read.add(name)
@@ -242,6 +250,7 @@ def _sink(name: Any, values: Any, env: Mapping[str, str], errors: list[str]) -> 
         modes=frozenset(table.words("modes", ("alert", "enforce"), MODES)),
         timeout_ms=table.integer("timeout_ms", 10_000, 100, 60_000),
         ca_file=table.text("ca_file"),
+        selftest=table.flag("selftest"),
     )
     if sink.ca_file and not Path(sink.ca_file).is_file():
         table.wrong("ca_file", f"{sink.ca_file!r} is no file")

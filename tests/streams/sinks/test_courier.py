@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from prometheus_client import generate_latest
 
+from models.canary import CanaryMark
+from models.hashing import KeyedHash
 from streams.config import Secret
 from streams.sinks.bodies import SIGNATURE, signature
 from streams.sinks.courier import Courier, wall_ms
@@ -202,3 +204,15 @@ async def test_alertmanager_takes_a_flood_and_a_strange_name(
         await settled(courier, "alertmanager")
         assert courier.outbox.tally("alertmanager").dead == 0
     assert len(held(alertmanager_server, alertname="DistilwatchFlood")) == 1
+
+
+async def test_a_self_test_rings_nobody_who_has_not_asked_for_it(tmp_path: Path) -> None:
+    mark = CanaryMark(KeyedHash(b"a secret of sixteen bytes"))
+    sinks = (sink("pagerduty", "http://127.0.0.1:9/"), sink("slack", "http://127.0.0.1:9/", selftest=True))
+    settings = DeliverySettings(sinks=sinks, outbox=tmp_path / "outbox.db")
+    courier = Courier(settings, Outbox(settings.outbox), mark=mark)
+    await courier.deliver(story("c-canary", members_sample=[mark.account("r", 1)]))
+    assert courier.outbox.tally("pagerduty").waiting == 0
+    assert courier.outbox.tally("slack").waiting == 3
+    courier.take(story("c-1", members_sample=["distilwatch-selftest-r-0123456789abcdef-0001"]))
+    assert courier.outbox.tally("pagerduty").waiting == 3
