@@ -13,7 +13,7 @@ import time
 
 from bench.traffic import ROOT
 
-NAMES = ("sketch", "throughput", "memory", "detection", "kafka")
+NAMES = ("sketch", "throughput", "memory", "detection", "kafka", "limiter")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -24,7 +24,7 @@ from streams.limiter.ledger import BEAT_S, Ledger
 from streams.limiter.metrics import LimiterMetrics
 from streams.limiter.replica import BLOCK_MS, Replica
 from streams.limiter.rls import HEALTH, METHOD, SERVING, RateLimits
-from streams.limiter.serving import Listener, check_exposure, guarded, until_told
+from streams.limiter.serving import Listener, check_exposure, end_all, guarded, until_told
 
 log = logging.getLogger("distilwatch.limiter")
 
@@ -84,9 +84,7 @@ class Limiter:
         finally:
             await self.grpc.stop()
             await self.http.stop()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end_all(tasks)
             await self._leave()
 
     async def _beat(self) -> None:

@@ -3,8 +3,9 @@
 What lives here: following Redis, and what has changed since when. What does not: what a signal means
 (``models.enforcement``) and who wrote it (``streams.redis_signals``).
 
-The stream of changes names accounts whose hash is then read again, so an answer is old by one round trip. The index is
-read as a whole at the start, every ``RESYNC_S``, and after every failure, which heals whatever the stream did not say.
+The stream of changes names accounts whose hash is then read again, so an answer is old by one round trip. Everything is
+read at the start and after every failure, and again and again at leisure, ``RESYNC_S`` apart, beside the stream: that
+heals whatever the stream did not say.
 While Redis is away the copy stands: each signal ends at its own time, and an account without one passes.
 """
 
@@ -28,9 +29,13 @@ from streams.redis_signals import changes_key, index_key, signal_key
 
 log = logging.getLogger("distilwatch.limiter")
 
-PAGE: Final = 500
-"""Hashes in one round trip: about 100 kB."""
+PAGE: Final = 32
+"""Hashes in one round trip: few, as checks wait while they are read."""
+CHANGES: Final = 512
+"""Entries of the stream taken at once."""
 RESYNC_S: Final = 30.0
+IDLE_RATIO: Final = 9
+"""After a page of a later reading it rests this many times as long as the page took: checks come first."""
 BLOCK_MS: Final = 1_000
 BACKOFF_S: Final = (0.1, 2.0)
 ACCOUNTS_MAX: Final = 2_000_000
@@ -66,33 +71,44 @@ class Replica:
         failures = 0
         while True:
             try:
-                last = await self._load()
+                last = await self._last_change()
+                await self._read_all(rest=0)
+                self._mark_up()
                 failures = 0
                 await self._follow(last)
             except (RedisError, OSError, TimeoutError) as error:
                 failures += 1
-                if not self.down_reason:
-                    log.warning("redis is away (%s): what is known stands until it ends", type(error).__name__)
-                self.down_reason = type(error).__name__
-                self._metrics.redis_up.set(0)
+                self._mark_down(error)
                 least, most = BACKOFF_S
                 await asyncio.sleep(min(most, least * 2 ** min(failures, 8)) * random.uniform(0.5, 1))  # noqa: S311
 
-    async def _load(self) -> str:
-        """Read everything; gives the entry of the stream that was the last before."""
-        newest = await self._redis.xrevrange(changes_key(self._tenant), count=1)
-        last = newest[0][0].decode() if newest else "0-0"
-        seen: set[str] = set()
-        async for page in self._index_pages():
-            await self._read(page)
-            seen.update(page)
-        for account in [account for account in self.held if account not in seen]:
-            await self._read([account])  # it may have come after its page of the index was read
-        if not self.loaded or self.down_reason:
-            log.info("%d signals held", len(self.held))
+    def _mark_up(self) -> None:
+        log.info("%d signals held", len(self.held))
         self.loaded, self.down_reason = True, ""
         self._metrics.redis_up.set(1)
-        return last
+
+    def _mark_down(self, error: BaseException) -> None:
+        if not self.down_reason:
+            log.warning("redis is away (%s): what is known stands until it ends", type(error).__name__)
+        self.down_reason = type(error).__name__
+        self._metrics.redis_up.set(0)
+
+    async def _last_change(self) -> str:
+        """The newest entry of the stream."""
+        newest = await self._redis.xrevrange(changes_key(self._tenant), count=1)
+        return newest[0][0].decode() if newest else "0-0"
+
+    async def _read_all(self, rest: int) -> None:
+        """Read the index and every hash it names; ``rest`` times as long as each page takes is left to others."""
+        seen: set[str] = set()
+        async for page in self._index_pages():
+            started = time.monotonic()
+            await self._read(page)
+            seen.update(page)
+            await asyncio.sleep(rest * (time.monotonic() - started))
+        gone = [account for account in self.held if account not in seen]
+        for start in range(0, len(gone), PAGE):  # some may have come after their page of the index was read
+            await self._read(gone[start : start + PAGE])
 
     async def _index_pages(self) -> AsyncIterator[list[str]]:
         cursor = -1
@@ -103,16 +119,29 @@ class Replica:
                 yield accounts[start : start + PAGE]
 
     async def _follow(self, last: str) -> None:
-        """Read what changes until it is time to read everything again."""
-        until = time.monotonic() + RESYNC_S
-        key = changes_key(self._tenant)
-        while time.monotonic() < until:
-            answer = await self._redis.xread({key: last}, count=PAGE, block=BLOCK_MS)
-            entries = answer[0][1] if answer else []
-            if entries:
-                last = entries[-1][0].decode()
-                named = (fields.get(b"account_id", b"").decode("utf-8", "replace") for _, fields in entries)
-                await self._read(list(dict.fromkeys(filter(None, named))))
+        """Read what changes, and everything at leisure, until Redis fails."""
+        again = asyncio.create_task(self._read_again())
+        try:
+            while not again.done():
+                last = await self._read_changes(last)
+            again.result()
+        finally:
+            again.cancel()
+
+    async def _read_again(self) -> None:
+        while True:
+            await asyncio.sleep(RESYNC_S)
+            await self._read_all(rest=IDLE_RATIO)
+
+    async def _read_changes(self, last: str) -> str:
+        """Read the accounts that the stream names behind ``last``, or wait a while for the first."""
+        answer = await self._redis.xread({changes_key(self._tenant): last}, count=CHANGES, block=BLOCK_MS)
+        entries = answer[0][1] if answer else []
+        named = (fields.get(b"account_id", b"").decode("utf-8", "replace") for _, fields in entries)
+        accounts = list(dict.fromkeys(filter(None, named)))
+        for start in range(0, len(accounts), PAGE):
+            await self._read(accounts[start : start + PAGE])
+        return entries[-1][0].decode() if entries else last
 
     async def _read(self, accounts: list[str]) -> None:
         """Read the hashes of some accounts and note what is different."""

@@ -86,3 +86,13 @@ async def until_told(tasks: Sequence[asyncio.Task[Any]]) -> None:
     asked.cancel()
     for task in done - {asked}:
         task.result()
+
+
+async def end_all(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    """Cancel tasks until they end: a client library may take one cancellation for a time-out of its own."""
+    for _ in range(10):
+        for task in tasks:
+            task.cancel()
+        _, running = await asyncio.wait(tasks, timeout=0.5)
+        if not running:
+            return
