@@ -24,6 +24,7 @@ from streams.cli_common import rules_of as _rules
 from streams.cli_common import say as _say
 from streams.cli_common import secret_of as _secret
 from streams.cli_common import settings_of as _settings
+from streams.cli_desk import COMMANDS as _OF_DESK
 from streams.cli_rules import COMMANDS as _OF_RULES
 
 if TYPE_CHECKING:
@@ -127,6 +128,7 @@ def _replay(parsed: argparse.Namespace) -> int:
         rules=_rules(parsed.rules, core),
         format=parsed.format,
         state=parsed.state,
+        labels=parsed.labels,
         speed=parsed.speed,
         tenant=core.tenant,
         mode=parsed.mode or core.mode,
@@ -333,6 +335,7 @@ COMMANDS = {
         _selftest,
         ("selftest", "selftest --brokers kafka-1:9092"),
     ),
+    **_OF_DESK,
     "sinks": Command(
         "say who is told of alerts, and send one of them a test",
         _declare_sinks,

@@ -155,6 +155,11 @@ class EmbeddedHost:
             self.totals.last_ts = max(last, self.totals.last_ts or last)
         return self._write(self.pipeline.process(prepared.events, prepared.sketches))
 
+    def order(self, labels: Iterable[bytes]) -> None:
+        """Take labels, which hold from here on, and write what they clear."""
+        for value in labels:
+            self._write(self.pipeline.order("", value))
+
     def finish(self) -> Decisions:
         """The input has ended for now: let everything held come to a verdict."""
         return self._write(self.pipeline.finish())

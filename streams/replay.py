@@ -17,7 +17,9 @@ import msgspec
 
 from models.alert import Mode
 from models.decode import Decoder
+from models.errors import ConfigError
 from models.hashing import KeyedHash
+from models.labels import read_label
 from models.pipeline import Pipeline
 from models.rules import Rules
 from streams.embedded import EmbeddedHost, Outputs, Prepared, ahead, load_state, prepare, save_state
@@ -38,6 +40,7 @@ class ReplayOptions:
     rules: Rules | None = None  # as shipped
     format: str = "auto"
     state: str | None = None
+    labels: str | None = None
     speed: float = 0.0
     tenant: str = "default"
     mode: Mode = "enforce"
@@ -53,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rules", metavar="FILE", help="a rules file (default: DISTILWATCH_RULES, else as shipped)")
     parser.add_argument("--format", default="auto", metavar="F", help="auto, canonical, litellm, otel or glasswally")
     parser.add_argument("--state", metavar="DIR", help="keep the state here, and continue from what is kept")
+    parser.add_argument("--labels", metavar="FILE", help="take what people said (alerts, allow) into account")
     parser.add_argument("--speed", type=_speed, default=0.0, metavar="N|max", help="event seconds a second (max)")
     parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
 
@@ -97,6 +101,20 @@ def _pace(prepared: Prepared, speed: float, start: tuple[float, int] | None) -> 
     return start
 
 
+def _labels(path: Path) -> list[bytes]:
+    """The records of a file of labels, in its order."""
+    try:
+        lines = [line for line in path.read_bytes().splitlines() if line.strip()]
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}; --labels names what --actions wrote") from error
+    bad = sum(read_label(line) is None for line in lines)
+    if bad:
+        raise ConfigError(
+            f"{bad} of {len(lines)} lines of {path} are no labels; `distilwatch alerts --help` writes them"
+        )
+    return lines
+
+
 def replay(options: ReplayOptions) -> RunSummary:
     """Run the files through a pipeline; returns what people are told at the end."""
     pipeline = Pipeline(options.secret, tenant=options.tenant, mode=options.mode, rules=options.rules)
@@ -114,6 +132,8 @@ def replay(options: ReplayOptions) -> RunSummary:
     host.totals.read = held
     start: tuple[float, int] | None = None
     try:
+        if options.labels:
+            host.order(_labels(Path(options.labels)))
         for prepared in ahead(prepare(batches_of(files), decoder, pipeline)):
             start = _pace(prepared, options.speed, start)
             host.feed(prepared)

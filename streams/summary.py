@@ -107,7 +107,7 @@ def _headline(result: RunSummary, groups: list[list[Alert]]) -> str:
         return f"{found}{also}: no request was accepted."
     return (
         f"{found}{also}, in {_plural(result.accepted, 'request')} by {_plural(result.accounts, 'account')} "
-        f"from {_time(result.first_ts)} to {_time(result.last_ts)} UTC."
+        f"from {moment(result.first_ts)} to {moment(result.last_ts)} UTC."
     )
 
 
@@ -121,14 +121,14 @@ def _tell(page: _Page, group: list[Alert]) -> None:
     page.skip()
     page.say(f"{visible(subject)}: {worst}, {state}{_mode(last)}", style=_COLOURS[worst])
     page.say(visible(last.summary), indent=2)
-    seen = f"First seen {_time(first.first_seen)}"
+    seen = f"First seen {moment(first.first_seen)}"
     end = f"By the end: {_plural(last.requests, 'request')} by {_plural(last.accounts, 'account')}."
     if first.status == "open":
-        alerted = f"alerted {_time(first.ts)} ({_span(first.ts - first.first_seen)} later)"
+        alerted = f"alerted {moment(first.ts)} ({_span(first.ts - first.first_seen)} later)"
         gone = f"Before the alert: {_plural(first.requests, 'request')} by {_plural(first.accounts, 'account')}. "
     else:  # the state of an earlier run was continued, and that run told how much was gone
         alerted, gone = "alerted in an earlier run", ""
-    page.say(f"{seen}, {alerted}, last seen {_time(last.last_seen)}.", indent=2)
+    page.say(f"{seen}, {alerted}, last seen {moment(last.last_seen)}.", indent=2)
     page.say(gone + end, indent=2)
     _reasons(page, "For:", last.evidence)
     _reasons(page, "Against:", last.counter_evidence)
@@ -189,7 +189,8 @@ def _figure(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
-def _time(ms: int) -> str:
+def moment(ms: int) -> str:
+    """A time as people read it, UTC."""
     try:
         return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M")
     except (OverflowError, ValueError, OSError):
