@@ -42,7 +42,7 @@ COMMANDS = {
         (
             "alerts list --status open",
             "alerts close c-edb12790a36a907f --verdict confirmed --reason revoked",
-            "alerts silence --match rule=account_volume --for 4h --reason launch",
+            "alerts undo c-edb12790a36a907f --reason honest",
         ),
     ),
     "allow": Command(

@@ -67,7 +67,7 @@ def test_examples_are_accepted_by_their_own_parser() -> None:
         ([], "usage: distilwatch"),
         (["unknown"], "invalid choice"),
         (["replay"], "the following arguments are required"),
-        (["replay", "x", "--labels", "y"], "unrecognized arguments"),
+        (["replay", "x", "--colour", "y"], "unrecognized arguments"),
         (["replay", "pyproject.toml", "--rules", "no-such-file"], "no-such-file"),
         (["replay", "pyproject.toml", "--rules", "pyproject.toml"], "pyproject.toml:2: not YAML"),
         (["rules"], "VERB"),
