@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.figures import Figure, report
-from bench.plain import seconds_per_event
+from bench.plain import DEFAULT, OURS, seconds_per_event
 from bench.traffic import ROOT, Traffic, letter
 
 ONE_CORE = 50_000
@@ -28,6 +28,7 @@ TWO_CORES = 80_000
 SECRET = b"bench-secret-0123456789"
 WARM_EVENTS = 8_000
 PEER_EVENTS = 1_500
+PEER_WARM_EVENTS = 200
 
 
 class Clocks:
@@ -116,8 +117,11 @@ def figures() -> list[Figure]:
     """Run on one core and on two."""
     traffic = letter()
     print(f"throughput: {traffic}; warm-up on {WARM_EVENTS:,} events excluded")
-    plain_s = seconds_per_event(_lines(traffic.path, PEER_EVENTS))
-    peer = f"plain composition {1 / plain_s:,.0f}/s ({PEER_EVENTS:,} events, per event)"
+    plain_s, same_s = (
+        seconds_per_event(_lines(traffic.path, PEER_EVENTS), permutations=count, warm=PEER_WARM_EVENTS)
+        for count in (DEFAULT, OURS)
+    )
+    peer = f"plain composition {1 / plain_s:,.0f}/s ({1 / same_s:,.0f}/s with {OURS} permutations)"
     found = []
     for cores, mark in ((1, ONE_CORE), (2, TWO_CORES)):
         if cores > len(os.sched_getaffinity(0)):

@@ -114,7 +114,8 @@ class Decoder:
         canonical = len(work.requests) - others + (0 if flat is None else len(flat[0]))
         if canonical:
             work.formats["canonical"] = canonical
-        accepted = set(work.rows) if flat is None else {*work.rows, *np.flatnonzero(flat[1]).tolist()}
+        accepted = np.zeros(len(records), np.bool_) if flat is None else flat[1].copy()
+        accepted[work.rows] = True
         self._sample(records, accepted, work)
         return self._finish(records, origin, work, flat)
 
@@ -190,14 +191,15 @@ class Decoder:
             return False
         return work.settle(row, request)
 
-    def _sample(self, records: Sequence[bytes | None], accepted: set[int], work: _Work) -> None:
+    def _sample(self, records: Sequence[bytes | None], accepted: npt.NDArray[np.bool_], work: _Work) -> None:
         """Look for unknown names in the first canonical records and then in every 64th."""
         start, stop = self._decoded, self._decoded + len(records)
         self._decoded = stop
         first = range(start, min(stop, _SAMPLED_FIRST))
         later = range(-(-max(start, _SAMPLED_FIRST) // _SAMPLED_EVERY) * _SAMPLED_EVERY, stop, _SAMPLED_EVERY)
-        sampled = {index - start for chosen in (first, later) for index in chosen}
-        for row in sorted(sampled & accepted):
+        for row in [index - start for chosen in (first, later) for index in chosen]:
+            if not accepted[row]:
+                continue
             try:
                 value = self._plain.decode(records[row] or b"")
             except (ValueError, RecursionError):  # an unknown field the fast path skipped unread

@@ -17,7 +17,7 @@ from models.compiled import COMPILED
 from models.event import EventBatch
 from models.flat_kernel import NUMBERS, TEXTS, scan
 from models.flat_text import WIDE, column
-from models.strings import Strings
+from models.strings import Lines, Strings
 
 _JOINED_BYTES_MAX: Final = 1 << 24  # larger batches are not worth a copy
 _PAUSE: Final = 15
@@ -39,14 +39,13 @@ class FlatReader:
         if not COMPILED or not records or self._pause > 0:
             self._pause = max(self._pause - 1, 0)
             return None
-        filled = [record or b"" for record in records]
-        if sum(map(len, filled)) > _JOINED_BYTES_MAX:
+        joined = _joined(records)
+        if joined is None:
             return None
-        joined = Strings.of_bytes(filled)
         marks, fields = scan(joined.data, joined.offsets, bytes_max)
         taken: npt.NDArray[np.bool_] = marks > 0
         wide = np.flatnonzero(marks & WIDE)
-        if len(wide) and not _is_text(filled, wide):
+        if len(wide) and not _is_text(records, wide):
             taken[wide] = False
         rows = np.flatnonzero(taken)
         if 2 * len(rows) < len(records):
@@ -56,10 +55,18 @@ class FlatReader:
         return self._columns.batch(texts, numbers), taken
 
 
-def _is_text(records: list[bytes], rows: npt.NDArray[np.intp]) -> bool:
+def _joined(records: Sequence[bytes | None]) -> Strings | None:
+    """All records in one buffer, a line with its newline, which is white space behind the object; None for too much."""
+    if isinstance(records, Lines):
+        return records.column
+    filled = [record or b"" for record in records]
+    return Strings.of_bytes(filled) if sum(map(len, filled)) <= _JOINED_BYTES_MAX else None
+
+
+def _is_text(records: Sequence[bytes | None], rows: npt.NDArray[np.intp]) -> bool:
     """Whether all are UTF-8; a flat record begins and ends with a bracket, so neighbours cannot mend it."""
     try:
-        b"".join([records[row] for row in rows.tolist()]).decode()
+        b"".join([records[row] or b"" for row in rows.tolist()]).decode()
     except UnicodeDecodeError:
         return False
     return True

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from models.compiled import jit, jit_helper
+from models.compiled import jit, jit_helper, jit_part
 from models.event import MISSING
 from models.flat_text import ESCAPED, WIDE, find_marks, text_end
 from models.limits import COUNT_MAX, ID_BYTES_MAX, PROMPT_CHARACTERS_MAX, TIME_MAX_MS, TIME_MIN_MS
@@ -71,7 +71,7 @@ def _space(data: Bytes, at: int, end: int) -> int:
     return at
 
 
-@jit
+@jit_part
 def _number(data: Bytes, at: int, end: int) -> tuple[int, Any, bool]:
     """Where the number ends, or -1; its value, and whether it is an integer that is not negative."""
     negative = at < end and data[at] == 45
@@ -94,7 +94,7 @@ def _number(data: Bytes, at: int, end: int) -> tuple[int, Any, bool]:
     return at, value, whole
 
 
-@jit
+@jit_part
 def _literal(data: Bytes, at: int, end: int) -> int:
     """4 for ``true`` and ``null`` (which begins with n), 5 for ``false``, 0 for anything else: its length."""
     if at + 4 > end:
@@ -107,7 +107,7 @@ def _literal(data: Bytes, at: int, end: int) -> int:
     return 0
 
 
-@jit
+@jit_part
 def _name(data: Bytes, at: int, end: int) -> int:
     """The number of the name in ``data[at:end]``, or -1 for another."""
     if at == end:
@@ -127,7 +127,7 @@ def _name(data: Bytes, at: int, end: int) -> int:
     return -1
 
 
-@jit
+@jit_part
 def _printable(data: Bytes, at: int, end: int) -> bool:
     """Whether plain bytes hold no DEL, the one control character that JSON allows."""
     found = 0
@@ -136,7 +136,7 @@ def _printable(data: Bytes, at: int, end: int) -> bool:
     return found == 0
 
 
-@jit
+@jit_part
 def _fits(field: int, value: int) -> bool:
     """Whether an integer may stand in the numeric field."""
     if field < TIMES:
@@ -144,7 +144,7 @@ def _fits(field: int, value: int) -> bool:
     return field < COUNTS and value <= COUNT_MAX
 
 
-@jit
+@jit_part
 def _take_text(data: Bytes, name: int, stop: int, at: int, holds: int) -> bool:
     """Whether the text from ``at`` to ``stop`` may stand in the field."""
     if name < IDS:
@@ -152,7 +152,7 @@ def _take_text(data: Bytes, name: int, stop: int, at: int, holds: int) -> bool:
     return name < len(TEXTS) and stop - at <= PROMPT_CHARACTERS_MAX
 
 
-@jit
+@jit_part
 def _take_literal(name: int, null: bool) -> bool:
     """Whether ``null``, or else ``true`` or ``false``, may stand in the field."""
     if null:
@@ -160,7 +160,7 @@ def _take_literal(name: int, null: bool) -> bool:
     return name < 0 or (name >= len(TEXTS) + COUNTS and name < len(TEXTS) + len(NUMBERS))
 
 
-@jit
+@jit_part
 def _value(data: Bytes, marks: Marks, out: Int64, where: tuple[int, int, int, int, int]) -> tuple[int, int, int]:
     """Take the value at ``where`` = (row, field name, begin, end of record, mark): its end or -1, mark, holds."""
     row, name, at, end, mark = where
@@ -188,7 +188,7 @@ def _value(data: Bytes, marks: Marks, out: Int64, where: tuple[int, int, int, in
     return stop, mark, 0
 
 
-@jit
+@jit_part
 def _field(data: Bytes, marks: Marks, out: Int64, where: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
     """Take one name and value at ``where`` = (row, begin, end, mark): its end or -1, mark, holds, field name."""
     row, at, end, mark = where
@@ -205,7 +205,7 @@ def _field(data: Bytes, marks: Marks, out: Int64, where: tuple[int, int, int, in
     return at, mark, holds | named, name
 
 
-@jit
+@jit_part
 def _object(data: Bytes, marks: Marks, out: Int64, where: tuple[int, int, int, int]) -> tuple[int, int]:
     """Take the record ``where`` = (row, begin, end, mark): ``TAKEN`` with what its texts hold, or 0; and the mark."""
     row, at, end, mark = where

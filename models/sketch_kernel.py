@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from models.compiled import jit, jit_helper
+from models.compiled import jit, jit_helper, jit_part
 from models.sketch_tokens import (
     Int64,
     Scratch,
@@ -97,7 +97,7 @@ def sketch_rows(data: UInt8, offsets: Int64, plan: Plan, columns: Columns, scrat
     return written
 
 
-@jit
+@jit_part
 def _digest(tokens: UInt64, count: int, secrets: Secrets) -> Any:
     """One hash of the whole token stream; 0 for no tokens. A sum, so that its terms need not wait for each other."""
     if count == 0:
@@ -108,7 +108,7 @@ def _digest(tokens: UInt64, count: int, secrets: Secrets) -> Any:
     return max(mix(total, secrets), np.uint64(1))
 
 
-@jit
+@jit_part
 def _roll(tokens: UInt64, count: int, words: int, multiplier: Any, shingles: UInt64) -> None:
     """Rolling hashes (not yet mixed) of the ``count`` shingles of ``words`` tokens that begin at ``tokens[0]``."""
     value, leaving = np.uint64(0), np.uint64(1)
@@ -121,7 +121,7 @@ def _roll(tokens: UInt64, count: int, words: int, multiplier: Any, shingles: UIn
         shingles[index] = value
 
 
-@jit
+@jit_part
 def _sign(scratch: Scratch, count: int, plan: Plan, signature: UInt32) -> None:
     """MinHash of the word shingles; a text shorter than a shingle is one shingle, and no text leaves all ones."""
     signature[:] = np.uint32(0xFFFFFFFF)
@@ -141,7 +141,7 @@ def _sign(scratch: Scratch, count: int, plan: Plan, signature: UInt32) -> None:
         _lower(signature, plan.multipliers, plan.addends, values[index : index + 4])
 
 
-@jit
+@jit_part
 def _lower(signature: UInt32, multipliers: UInt32, addends: UInt32, values: UInt32) -> None:
     """Lower every slot to the least of what its permutation makes of four values; vectorises over the slots."""
     v0, v1, v2, v3 = values[0], values[1], values[2], values[3]
@@ -152,7 +152,7 @@ def _lower(signature: UInt32, multipliers: UInt32, addends: UInt32, values: UInt
         signature[slot] = min(signature[slot], min(low, high))
 
 
-@jit
+@jit_part
 def _fold_bands(signature: UInt32, count: int, plan: Plan, bands: UInt64) -> None:
     """One key per band of rows; 0 for a text without tokens."""
     for band in range(plan.bands):
@@ -162,7 +162,7 @@ def _fold_bands(signature: UInt32, count: int, plan: Plan, bands: UInt64) -> Non
         bands[band] = max(mix(value, plan.secrets), np.uint64(1)) if count else np.uint64(0)
 
 
-@jit
+@jit_part
 def _template_keys(scratch: Scratch, masked: int, plan: Plan, keys: UInt64) -> int:
     """The least shingle hashes of the masked text and its edge minima, distinct and ascending; how many."""
     shingles = scratch.shingles
@@ -183,7 +183,7 @@ def _template_keys(scratch: Scratch, masked: int, plan: Plan, keys: UInt64) -> i
     return written
 
 
-@jit
+@jit_part
 def _insert(ascending: UInt64, value: Any) -> None:
     """Put ``value`` in its place unless it is there; the greatest falls out."""
     place = len(ascending) - 1
@@ -199,7 +199,7 @@ def _insert(ascending: UInt64, value: Any) -> None:
     ascending[place] = value
 
 
-@jit
+@jit_part
 def _insert_edges(scratch: Scratch, masked: int, plan: Plan, keys: UInt64) -> None:
     """Add the least edge shingle hash among the first and among the last of ``EDGES`` to the ascending ``keys``."""
     number = masked - plan.edge_words + 1
@@ -219,7 +219,7 @@ def _insert_edges(scratch: Scratch, masked: int, plan: Plan, keys: UInt64) -> No
             _insert(keys, least)
 
 
-@jit
+@jit_part
 def _asks_for_reasoning(text: UInt8, scratch: Scratch, count: int, plan: Plan) -> bool:
     """Whether any phrase of the table occurs among the tokens."""
     for at in range(count):
@@ -233,7 +233,7 @@ def _asks_for_reasoning(text: UInt8, scratch: Scratch, count: int, plan: Plan) -
     return False
 
 
-@jit
+@jit_part
 def _begins_with(tokens: UInt64, words: UInt64) -> bool:
     """Whether ``tokens`` begins with ``words``."""
     equal = 0
@@ -242,7 +242,7 @@ def _begins_with(tokens: UInt64, words: UInt64) -> bool:
     return equal == len(words)
 
 
-@jit
+@jit_part
 def _is_tagged(text: UInt8, at: int) -> bool:
     """Whether "<" or "</" stands right before ``at``."""
     if at > 0 and text[at - 1] == 60:

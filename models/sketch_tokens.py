@@ -3,8 +3,8 @@
 What lives here: where tokens begin and end, and their hashes. What does not: what becomes of them (``sketch_kernel``);
 the same rules over whole arrays are in ``sketch_numpy``.
 
-Eight bytes are classified at a time, as in Lamport, "Multiple byte processing with full-word instructions" (1975): a
-run of ASCII then costs one mix per eight bytes and no branch per byte, a third of what a loop over characters takes.
+Eight bytes are classified at a time (``words``): a run of ASCII then costs one mix per eight bytes and no branch per
+byte, a third of what a loop over characters takes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from models.alphabet import IGNORED, SEPARATOR, SINGLE, TABLE_SIZE
-from models.compiled import jit, jit_helper
+from models.compiled import jit_helper, jit_part
+from models.words import EVERY, LOWS, ONE, TOPS, load, lowest, place_of
 
 UInt8 = npt.NDArray[np.uint8]
 UInt32 = npt.NDArray[np.uint32]
@@ -28,19 +29,9 @@ LOWER = 0x20
 """Set in every ASCII byte of a word: upper case becomes lower, digits keep their value, ``_`` stays apart."""
 
 _FOLDED = np.uint32(SINGLE - 1)
-_EVERY = 0x0101010101010101  # times a byte: that byte eight times
-_TOP = np.uint64(0x80 * _EVERY)
-_LOW = np.uint64(0x7F * _EVERY)
-_LETTER = np.uint64(0x40 * _EVERY)  # set in letters and "_", clear in digits
-_LOWER = np.uint64(LOWER * _EVERY)
+_LETTER = np.uint64(0x40 * EVERY)  # set in letters and "_", clear in digits
+_LOWER = np.uint64(LOWER * EVERY)
 _ALL = np.uint64(2**64 - 1)
-_ONE = np.uint64(1)
-
-# Finds the place of a lone bit: Leiserson, Prokop, Randall, "Using de Bruijn sequences to index a 1" (1998).
-_DE_BRUIJN = 0x03F79D71B4CB0A89
-_BIT_PLACE = np.zeros(64, np.int64)
-for _place in range(64):
-    _BIT_PLACE[((_DE_BRUIJN << _place) & (2**64 - 1)) >> 58] = _place
 
 
 class Secrets(NamedTuple):
@@ -78,7 +69,7 @@ def mix(value: Any, secrets: Any) -> Any:
     return value ^ (value >> np.uint64(32))
 
 
-@jit
+@jit_part
 def tokenise(text: UInt8, fold: UInt32, secrets: Secrets, scratch: Scratch) -> int:
     """Hash the tokens of one text, which ``PADDING`` readable bytes follow; returns how many.
 
@@ -99,7 +90,7 @@ def tokenise(text: UInt8, fold: UInt32, secrets: Secrets, scratch: Scratch) -> i
     return count
 
 
-@jit
+@jit_part
 def mask_numbers(count: int, secrets: Secrets, scratch: Scratch) -> int:
     """Fill ``scratch.masked``: every run of tokens that hold a digit becomes one number. Returns how many remain."""
     masked, before = 0, np.uint8(0)
@@ -113,68 +104,58 @@ def mask_numbers(count: int, secrets: Secrets, scratch: Scratch) -> int:
 
 
 @jit_helper
-def _load(text: UInt8, at: Any) -> Any:
-    """Eight bytes as a word; the compiler makes one load of it (unsigned places, so that none counts from the end)."""
-    at = np.uint64(at)
-    word = np.uint64(text[at])
-    for index in range(1, 8):
-        word |= np.uint64(text[at + np.uint64(index)]) << np.uint64(8 * index)
-    return word
-
-
-@jit_helper
 def _classify(word: Any) -> Any:
     """Eight bits, one per byte of ``word``: set for ASCII letters, digits, ``_``, and every byte of 128 or more."""
-    low = word & _LOW
-    folded = (word | _LOWER) & _LOW
-    letter = (folded + np.uint64(0x1F * _EVERY)) & ~(folded + np.uint64(0x05 * _EVERY))  # "a" to "z"
-    digit = (low + np.uint64(0x50 * _EVERY)) & ~(low + np.uint64(0x46 * _EVERY))  # "0" to "9"
-    underscore = ~((low ^ np.uint64(0x5F * _EVERY)) + _LOW)
-    top = (letter | digit | underscore | word) & _TOP
+    low = word & LOWS
+    folded = (word | _LOWER) & LOWS
+    letter = (folded + np.uint64(0x1F * EVERY)) & ~(folded + np.uint64(0x05 * EVERY))  # "a" to "z"
+    digit = (low + np.uint64(0x50 * EVERY)) & ~(low + np.uint64(0x46 * EVERY))  # "0" to "9"
+    underscore = ~((low ^ np.uint64(0x5F * EVERY)) + LOWS)
+    top = (letter | digit | underscore | word) & TOPS
     return ((top >> np.uint64(7)) * np.uint64(0x0102040810204080)) >> np.uint64(56)
 
 
-@jit
+@jit_part
 def _find_runs(text: UInt8, runs: Int64) -> int:
     """Write begin and end of every run of bytes that words are made of; returns twice their number."""
     count, carry = 0, np.uint64(0)
     for block in range(0, len(text), 64):
         inside = np.uint64(0)
         for index in range(8):
-            inside |= _classify(_load(text, block + 8 * index)) << np.uint64(8 * index)
+            inside |= _classify(load(text, block + 8 * index)) << np.uint64(8 * index)
         if len(text) - block < 64:
-            inside &= (_ONE << np.uint64(len(text) - block)) - _ONE
-        turns = inside ^ ((inside << _ONE) | carry)
+            inside &= (ONE << np.uint64(len(text) - block)) - ONE
+        turns = inside ^ ((inside << ONE) | carry)
         carry = inside >> np.uint64(63)
         while turns:
-            lowest = turns & (~turns + _ONE)
-            runs[count] = block + _BIT_PLACE[(lowest * np.uint64(_DE_BRUIJN)) >> np.uint64(58)]
+            turn = lowest(turns)
+            runs[count] = block + place_of(turn)
             count += 1
-            turns ^= lowest
+            turns ^= turn
     if count % 2:
         runs[count] = len(text)
         count += 1
     return count
 
 
-@jit
+@jit_part
 def _hash_ascii(text: UInt8, begin: int, end: int, secrets: Secrets) -> tuple[Any, bool, bool]:
     """Hash a run as if it were ASCII: the hash, whether it has no digit, and whether it is not ASCII after all."""
     state, digits, wide = secrets.token, np.uint64(0), np.uint64(0)
     while end - begin > 8:
-        word = _load(text, begin)
-        wide |= word & _TOP
+        word = load(text, begin)
+        wide |= word & TOPS
         digits |= ~word & _LETTER
         state = mix(state ^ (word | _LOWER), secrets)
         begin += 8
     keep = _ALL >> np.uint64(64 - 8 * (end - begin))
-    word = _load(text, begin)
-    wide |= word & keep & _TOP
+    word = load(text, begin)
+    wide |= word & keep & TOPS
     digits |= ~word & keep & _LETTER
     return mix(state ^ ((word | _LOWER) & keep), secrets), digits == 0, wide != 0
 
 
-@jit
+@jit_part
 def _split_run(text: UInt8, at: int, fold: UInt32, secrets: Secrets, scratch: Scratch, count: int) -> int:
     """Hash the tokens of a run that goes on to the end of ``text`` and is not all ASCII; returns the new count."""
     while at < len(text):
@@ -193,7 +174,7 @@ def _split_run(text: UInt8, at: int, fold: UInt32, secrets: Secrets, scratch: Sc
     return count
 
 
-@jit
+@jit_part
 def _hash_wide(text: UInt8, at: int, fold: UInt32, secrets: Secrets) -> tuple[Any, bool, int]:
     """Hash the token at ``at`` character by character: its hash, whether it has a digit, and where it ends."""
     state, word, size, digit = secrets.token, np.uint64(0), 0, False
@@ -225,7 +206,7 @@ def _pack(code: Any) -> Any:
     return (code & np.uint64(0x7F)) | (middle << np.uint64(8)) | (high << np.uint64(16)) | np.uint64(0x808080)
 
 
-@jit
+@jit_part
 def _character(text: UInt8, at: int, fold: UInt32) -> tuple[Any, int]:
     """The folded character at ``at`` and its bytes. What is not UTF-8 separates, one byte at a time."""
     lead = np.int64(text[at])

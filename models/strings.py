@@ -1,15 +1,18 @@
 """Columns of strings: many texts in one byte buffer, so that compiled code can walk them.
 
-What lives here: the column and its keyed hash. What does not: what the texts mean.
+What lives here: the column, and lines of a buffer as records. What does not: what the texts mean.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
 import numpy.typing as npt
+
+from models.compiled import jit
 
 Bytes = npt.NDArray[np.uint8]
 Int64 = npt.NDArray[np.int64]
@@ -73,3 +76,61 @@ class Strings:
         np.cumsum(lengths, out=offsets[1:])
         gather = np.repeat(self.offsets[:-1][rows] - offsets[:-1], lengths) + np.arange(offsets[-1])
         return Strings(self.data[gather], offsets)
+
+
+class Lines(Sequence[bytes]):
+    """The lines of one buffer as records, none of which is an object until it is asked for.
+
+    ``column`` holds each line with the newline that ends it; the record is the line without.
+    """
+
+    __slots__ = ("column",)
+
+    def __init__(self, column: Strings) -> None:
+        self.column = column
+
+    def __len__(self) -> int:
+        return len(self.column)
+
+    @overload
+    def __getitem__(self, place: int) -> bytes: ...
+    @overload
+    def __getitem__(self, place: slice) -> Lines: ...
+    def __getitem__(self, place: int | slice) -> bytes | Lines:
+        if isinstance(place, slice):
+            first, end, _ = place.indices(len(self))
+            return Lines(Strings(self.column.data, self.column.offsets[first : end + 1]))
+        offsets = self.column.offsets[: len(self)][place], self.column.offsets[1:][place]
+        return self.column.data[offsets[0] : offsets[1] - 1].tobytes()
+
+    @classmethod
+    def of(cls, data: bytes, bytes_max: int) -> Lines | None:
+        """The lines of ``data``, which ends in a newline; None where one is too long, or begins as a blank one does."""
+        column = np.frombuffer(data, np.uint8)
+        offsets = _line_offsets(column)
+        if np.diff(offsets).max() > bytes_max + 1 or (column[offsets[:-1]] <= _SPACE).any():
+            return None
+        return cls(Strings(column, offsets))
+
+
+_BLOCK = 64
+_NEWLINE, _SPACE = 10, 32
+
+
+@jit
+def _line_offsets(data: Bytes) -> Int64:
+    """Where every line begins, and the end.
+
+    A block is first asked whether it holds a newline at all, which is one comparison of the whole block.
+    """
+    offsets = np.empty(data.shape[0] + 1, np.int64)
+    offsets[0], count = 0, 1
+    for block in range(0, data.shape[0], _BLOCK):
+        size = min(_BLOCK, data.shape[0] - block)
+        found = 0
+        for place in range(size):
+            found |= data[np.uint64(block) + np.uint64(place)] == _NEWLINE
+        for at in range(block, block + size if found else block):
+            offsets[count] = at + 1
+            count += data[at] == _NEWLINE
+    return offsets[:count].copy()

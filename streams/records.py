@@ -9,7 +9,7 @@ too large in its place; the rest of it is never held. Blank lines are no records
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Final
@@ -17,11 +17,11 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from models.compiled import jit
+from models.compiled import COMPILED, jit
 from models.decode import Origin
 from models.event import Reject
 from models.limits import BATCH_RECORDS_MAX, RECORD_BYTES_MAX
-from models.strings import Bytes, Int64
+from models.strings import Bytes, Int64, Lines
 from streams.archive import Archive
 
 _LINES: Final = -1
@@ -35,7 +35,7 @@ class RecordBatch:
     decoder: each counts as one read and one rejected.
     """
 
-    records: list[bytes]
+    records: Sequence[bytes]
     origin: Origin
     rejects: list[Reject]
     bytes_read: int
@@ -78,8 +78,8 @@ class RecordFile:
             yield RecordBatch([], Origin(name, 0, first), [reject], self._archive.bytes_read)
         self._archive.close()
 
-    def _pieces(self) -> Iterator[list[bytes]]:
-        """Lists of lines (blank ones among them) or of document elements."""
+    def _pieces(self) -> Iterator[Sequence[bytes]]:
+        """Runs of lines (blank ones among them) or of document elements."""
         chunks = self._archive.chunks()
         head = b""
         for chunk in chunks:
@@ -99,8 +99,10 @@ class RecordFile:
             yield [head[: self._bytes_max + 1]]
 
 
-def _numbered(pieces: list[bytes], name: str, first: int) -> tuple[list[bytes], Origin]:
+def _numbered(pieces: Sequence[bytes], name: str, first: int) -> tuple[Sequence[bytes], Origin]:
     """The pieces that are not blank, with their offsets."""
+    if isinstance(pieces, Lines):
+        return pieces, Origin(name, 0, first)
     rows = [row for row, piece in enumerate(pieces) if piece and not piece.isspace()]
     if len(rows) == len(pieces):
         return pieces, Origin(name, 0, first)
@@ -138,9 +140,15 @@ def _parses(line: bytes) -> bool:
     return True
 
 
-def _lines(chunks: Iterator[bytes], bytes_max: int) -> Iterator[list[bytes]]:
+def _lines(chunks: Iterator[bytes], bytes_max: int) -> Iterator[Sequence[bytes]]:
     carry = b""
     for chunk in chunks:
+        end = chunk.rfind(b"\n") + 1
+        whole = Lines.of(carry + chunk[:end], bytes_max) if end and COMPILED else None
+        if whole is not None:
+            carry = chunk[end:][: bytes_max + 1]
+            yield whole
+            continue
         lines = chunk.split(b"\n")
         lines[0] = carry + lines[0]
         # The unfinished line is cut as it grows: one without an end costs no more than the limit.

@@ -15,6 +15,7 @@ from models.event import EventBatch
 from models.flat import FlatReader
 from models.flat_kernel import NAMES, name_slot
 from models.hashing import KeyedHash
+from models.strings import Lines
 
 SECRET = b"flat-tests-0123456789"
 ORIGIN = Origin("requests", 0, 0)
@@ -117,6 +118,16 @@ def test_any_damage_gives_what_the_parser_gives(data):
             return
     full = json.dumps(FULL).encode()
     same([full, bytes(record), full, full])
+
+
+def test_lines_give_what_their_records_give():
+    records = [json.dumps(FULL, ensure_ascii=odd).encode() + b"\r" * odd for odd in (True, False)]
+    records += [b"broken", records[0][:-9], b'{"a":"\xff"}', b"[]", records[1] + b" ", records[0]]
+    lines = Lines.of(b"".join(record + b"\n" for record in records), 1 << 20)
+    one, other = (Decoder(KeyedHash(SECRET)).decode(each, ORIGIN) for each in (records, lines))
+    assert columns_of(one.batch) == columns_of(other.batch)
+    assert (one.rejects, one.rows.tolist(), one.unknown) == (other.rejects, other.rows.tolist(), other.unknown)
+    assert len(one.batch) == 4
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.strings import Strings
+from models.strings import Lines, Strings
 
 texts = st.lists(st.text(st.characters(codec="utf-8"), max_size=12), max_size=12)
 
@@ -47,3 +47,20 @@ def test_bytes_that_are_no_text_are_shown_replaced():
 def test_a_lone_surrogate_is_refused():
     with pytest.raises(UnicodeEncodeError):
         Strings.of(["\ud800"])
+
+
+@pytest.mark.parametrize("size", [1, 63, 64, 65, 1000])
+def test_lines_are_the_records_between_newlines(size):
+    parts = [b"x" * size, b"{}\r", b"\xc3\xa9", b'{"a": 1} ', b"y" * (3 * size)]
+    lines = Lines.of(b"\n".join(parts) + b"\n", 3 * size)
+    if size < 64:
+        lines = Lines.of(b"\n".join(parts) + b"\n", 1000)
+    assert list(lines) == parts
+    assert list(lines[1:3]) == parts[1:3]
+    assert (lines[-1], len(lines)) == (parts[-1], 5)
+
+
+@pytest.mark.parametrize("data", [b"a\n\nb\n", b"a\n \n", b"\n", b"a\n" + b"b" * 101 + b"\n"])
+def test_lines_that_need_a_second_look_are_left_alone(data):
+    assert Lines.of(data, 100) is None
+    assert Lines.of(b"a\n" + b"b" * 100 + b"\n", 100) is not None

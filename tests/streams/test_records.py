@@ -203,9 +203,9 @@ def test_stdin_is_read_as_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
     batches = RecordFile("-").batches()
     with os.fdopen(writing, "wb", buffering=0) as pipe:
         pipe.write(b"\n".join(LINES[:3]) + b"\n")
-        assert next(batches).records == LINES[:3]  # while the pipe is still open
+        assert list(next(batches).records) == LINES[:3]  # while the pipe is still open
         threading.Timer(0.01, pipe.write, [LINES[3] + b"\n"]).start()
-        assert next(batches).records == LINES[3:4]
+        assert list(next(batches).records) == LINES[3:4]
     assert records_of(list(batches)) == []
     stdin.close()
 
