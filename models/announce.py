@@ -127,7 +127,7 @@ class Announcer:
             campaign.updates = 0
             campaign.requests_before = len(candidate.rows)
         alert_id = self._alert_id(campaign)
-        fresh = sum(int(account) not in campaign.members for account in accounts)
+        fresh = len(_beside(campaign, accounts))
         if dismissed or self.orders.is_undone(campaign.cluster_id, now):
             for account in accounts.tolist():
                 campaign.members.setdefault(account, 0)
@@ -181,11 +181,12 @@ class Announcer:
         accounts, stern, now, alert_id = told
         expires = now + self._rule.signal_ms
         soon = now + self._rule.signal_ms // 2
-        due = [at for at, account in enumerate(accounts) if campaign.members.get(int(account), 0) < soon]
+        due = [at for at, account in enumerate(accounts.tolist()) if campaign.members.get(account, 0) < soon]
         ids = state.directory.account_ids(accounts[due])
-        for at, account_id in zip(due, ids, strict=True):
-            action, multiplier = self._action(judged, stern=bool(stern[at]))
-            campaign.members[int(accounts[at])] = expires
+        campaign.members.update(dict.fromkeys(accounts[due].tolist(), expires))
+        told_to = [self._action(judged, stern=sternly) for sternly in (False, True)]
+        for account_id, sternly in zip(ids, stern[due].tolist(), strict=True):
+            action, multiplier = told_to[sternly]
             signal = Signal(
                 account_id=account_id,
                 cluster_id=campaign.cluster_id,
@@ -312,8 +313,12 @@ class Announcer:
 
 def _size(campaign: Campaign, candidate: Candidate) -> int:
     """Accounts of a campaign: those it named, and those of its core that have yet to repeat themselves."""
-    waiting = sum(int(account) not in campaign.members for account in candidate.account[candidate.core])
-    return len(campaign.members) + waiting
+    return len(campaign.members) + len(_beside(campaign, candidate.account[candidate.core]))
+
+
+def _beside(campaign: Campaign, accounts: npt.NDArray[np.uint64]) -> set[int]:
+    """Those of ``accounts`` that the campaign has not named."""
+    return set(accounts.tolist()) - campaign.members.keys()
 
 
 def _summary(campaign: Campaign, judged: Judged, requests: int) -> str:

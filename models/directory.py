@@ -15,7 +15,7 @@ from models.admission import UNSET
 from models.compiled import jit
 from models.sighting import PROFILE
 from models.strings import Strings
-from models.table import Table, find, insert
+from models.table import Table, fill, find, insert
 
 ATTRIBUTES = ("payment", "network", "client", "email_domain")
 _COUNT = np.dtype([("key", "u8"), ("accounts", "i8")])
@@ -79,8 +79,7 @@ class Directory:
         self.profiles.reserve(len(new))
         self.profiles.records[start : start + len(new)] = rows
         self.profiles.count[0] = start + len(new)
-        for at, key in enumerate(rows["key"]):
-            insert(self.profiles.index, key, start + at)
+        fill(self.profiles.index, self.profiles.records["key"], start, len(self.profiles))
         self._keep_ids(texts, start)
         for name in ATTRIBUTES:
             table = self._popularity[name]
@@ -115,14 +114,15 @@ class Directory:
 
     def account_ids(self, accounts: npt.NDArray[np.uint64]) -> list[str]:
         """The ids of accounts by their hash; an unknown one is given as its hash."""
-        texts = []
-        for row, account in zip(self.rows(accounts), accounts, strict=True):
-            if row < 0:
-                texts.append(f"hash:{int(account):016x}")
-                continue
-            start = int(self._places["start"][row])
-            texts.append(self._ids[start : start + int(self._places["size"][row])].tobytes().decode())
-        return texts
+        rows = self.rows(accounts)
+        places = self._places[np.maximum(rows, 0)]
+        starts, ids = places["start"], self._ids.data
+        return [
+            str(ids[start:end], "utf-8") if row >= 0 else f"hash:{account:016x}"
+            for row, account, start, end in zip(
+                rows.tolist(), accounts.tolist(), starts.tolist(), (starts + places["size"]).tolist(), strict=True
+            )
+        ]
 
     def popularity(self, name: str, values: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
         """Accounts in the whole fleet that carry each value of attribute ``name``."""

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from models.admission import UNSET
 from models.doorkeeper import Doorkeeper
-from models.fanin_kernel import FORGET_MS, HOT, HOT_CUSTOMERS, WARM, WINDOW_MS, fold
+from models.fanin_kernel import FORGET_MS, HOT, HOT_CUSTOMERS, WARM, WINDOW_MS, fold, gather, settle
 from models.pending import Pending
 from models.sighting import SIGHTING, SightingBatch
 from models.table import Table, grown
@@ -27,6 +27,8 @@ ENTRIES_MAX = 1 << 22
 """Keys of several customers kept at once; two customers who send the same noise could otherwise fill the memory."""
 SWEEP_MS = 6 * 3_600_000
 ROWS_PER_FOLD = 16_384
+MOVES_PER_PAIR = 16
+"""Uses further out of order than this on average (thousands of one millisecond) are sorted instead."""
 
 
 class FanIn:
@@ -103,13 +105,13 @@ class FanIn:
         """Uses as sightings, one row for each (time, request) with the keys it counts for."""
         if not len(pairs):
             return SightingBatch.empty()
-        pairs = pairs[np.lexsort((pairs[:, 2], pairs[:, 0], pairs[:, 1]))]
-        starts = np.flatnonzero(np.any(pairs[1:, :2] != pairs[:-1, :2], axis=1)) + 1
-        offsets = np.concatenate([[0], starts, [len(pairs)]]).astype(np.int64)
+        if not settle(pairs, MOVES_PER_PAIR * len(pairs)):
+            pairs = pairs[np.lexsort((pairs[:, 2].view(np.uint64), pairs[:, 0], pairs[:, 1]))]
+        offsets, keys = gather(pairs)
         first = offsets[:-1]
         rows = self.ring[pairs[first, 0] & (len(self.ring) - 1)]
         rows["at"] = pairs[first, 1]
-        return SightingBatch(rows, pairs[:, 2].view(np.uint64), offsets)
+        return SightingBatch(rows, keys, offsets)
 
     def _reserve_ring(self, rows: int, now_ms: int) -> None:
         """Forget sightings that left the window; grow while those in it do not fit, up to the limit."""

@@ -209,3 +209,41 @@ def fold(
             if _is_open(hots[entry["hot"]]):
                 total = _emit(pairs, total, sequence, row["at"], key)
     return total
+
+
+@jit
+def settle(pairs: npt.NDArray[np.int64], moves_max: int) -> bool:
+    """Put pairs in the order of time, sequence and key; False where that took more than ``moves_max`` steps.
+
+    Times ascend already and few pairs share one, so each pair finds its place a few steps ahead of where it is.
+    """
+    moves = 0
+    for at in range(pairs.shape[0]):
+        sequence, time, key = pairs[at, 0], pairs[at, 1], pairs[at, 2]
+        place = at
+        while place > 0 and pairs[place - 1, 1] == time and pairs[place - 1, 0] >= sequence:
+            if pairs[place - 1, 0] == sequence and np.uint64(pairs[place - 1, 2]) < np.uint64(key):
+                break
+            for column in range(3):
+                pairs[place, column] = pairs[place - 1, column]
+            place -= 1
+        pairs[place, 0], pairs[place, 1], pairs[place, 2] = sequence, time, key
+        moves += at - place
+        if moves > moves_max:
+            return False
+    return True
+
+
+@jit
+def gather(pairs: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint64]]:
+    """Where each (time, sequence) of ordered pairs begins, and all keys."""
+    keys = np.empty(pairs.shape[0], np.uint64)
+    offsets = np.empty(pairs.shape[0] + 1, np.int64)
+    count = 0
+    for at in range(pairs.shape[0]):
+        keys[at] = np.uint64(pairs[at, 2])
+        if at == 0 or pairs[at, 0] != pairs[at - 1, 0] or pairs[at, 1] != pairs[at - 1, 1]:
+            offsets[count] = at
+            count += 1
+    offsets[count] = pairs.shape[0]
+    return offsets[: count + 1].copy(), keys

@@ -45,7 +45,7 @@ class FlatReader:
         marks, fields = scan(joined.data, joined.offsets, bytes_max)
         taken: npt.NDArray[np.bool_] = marks > 0
         wide = np.flatnonzero(marks & WIDE)
-        if len(wide) and not _is_text(records, wide):
+        if len(wide) and not _is_text(joined, wide):
             taken[wide] = False
         rows = np.flatnonzero(taken)
         if 2 * len(rows) < len(records):
@@ -63,10 +63,11 @@ def _joined(records: Sequence[bytes | None]) -> Strings | None:
     return Strings.of_bytes(filled) if sum(map(len, filled)) <= _JOINED_BYTES_MAX else None
 
 
-def _is_text(records: Sequence[bytes | None], rows: npt.NDArray[np.intp]) -> bool:
+def _is_text(records: Strings, rows: npt.NDArray[np.intp]) -> bool:
     """Whether all are UTF-8; a flat record begins and ends with a bracket, so neighbours cannot mend it."""
+    data, starts, ends = records.data.data, records.offsets[rows], records.offsets[rows + 1]
     try:
-        b"".join([records[row] or b"" for row in rows.tolist()]).decode()
+        b"".join([data[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]).decode()
     except UnicodeDecodeError:
         return False
     return True

@@ -61,7 +61,7 @@ class Observe:
 
     def process(self, events: EventBatch, sketches: Sketches, *, last: bool = False) -> Observed:
         """Fold a batch, in arrival order; with ``last`` rows that still wait are admitted too."""
-        waiting = self.held
+        waiting, sketches = self.held, sketches.narrow()
         if self._held is not None:
             events = EventBatch.concat([self._held[0], events])
             sketches = Sketches.concat([self._held[1], sketches])
@@ -121,7 +121,7 @@ class Observe:
     def snapshot(self) -> bytes:
         """The whole state, canonical: equal states give equal bytes."""
         clock, seen = self.admission.snapshot()
-        held_events, held_sketches = self._held or (EventBatch.empty(), Sketches.empty())
+        held_events, held_sketches = self._held or (EventBatch.empty(), Sketches.empty().narrow())
         arrays = {"seen": seen.view(np.uint8), "accounts": np.sort(self.accounts.rows, order="key").view(np.uint8)}
         arrays |= held_events.arrays("event.") | held_sketches.arrays("sketch.")
         rules = self.rules.snapshot() if self.rules else {}
@@ -136,7 +136,7 @@ class Observe:
         rules = meta["rules"]
         if self.rules is not None:
             self.rules.restore(rules)
-        events, sketches = EventBatch.from_arrays(arrays, "event."), Sketches.from_arrays(arrays, "sketch.")
+        events, sketches = EventBatch.from_arrays(arrays, "event."), Sketches.from_arrays(arrays, "sketch.").narrow()
         self._held = (events, sketches) if len(events) else None
 
 

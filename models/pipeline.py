@@ -59,7 +59,7 @@ class Pipeline:
 
     def sketch(self, events: EventBatch) -> Sketches:
         """The stateless part for events that all carry their text."""
-        return self.sketcher.sketch(events.prompt)
+        return self.sketcher.sketch(events.prompt, signatures=False)
 
     def order(self, key: str, value: bytes) -> Decisions:
         """Take a record of the labels topic."""

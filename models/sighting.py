@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from models.compiled import jit
 from models.errors import WireError
 from models.wire import pack, unpack
 
@@ -99,18 +100,14 @@ class SightingBatch:
 
     def take(self, picked: npt.NDArray[np.integer]) -> SightingBatch:
         """The rows ``picked``, in that order."""
-        counts = np.diff(self.offsets)[picked]
-        offsets = np.zeros(len(picked) + 1, np.int64)
-        np.cumsum(counts, out=offsets[1:])
-        gather = np.repeat(self.offsets[:-1][picked] - offsets[:-1], counts) + np.arange(offsets[-1])
-        return SightingBatch(self.rows[picked], self.keys[gather], offsets)
+        return SightingBatch(self.rows[picked], *_taken(self.keys, self.offsets, picked))
 
     def united(self) -> SightingBatch:
         """Rows of one request at one time as one row with all their keys, ascending; such rows must be neighbours.
 
         How a request's keys are spread over rows depends on who counted them and in which batches; this form does not.
         """
-        if not len(self):
+        if not len(self) or _are_united(self.rows, self.keys, self.offsets):
             return self
         new = np.ones(len(self), np.bool_)
         new[1:] = np.any([self.rows[name][1:] != self.rows[name][:-1] for name in ("at", "event", "account")], axis=0)
@@ -157,6 +154,37 @@ class SightingBatch:
         offsets = np.zeros(len(arrays["counts"]) + 1, np.int64)
         np.cumsum(arrays["counts"], out=offsets[1:])
         return meta, cls(arrays["rows"].view(SIGHTING), arrays["keys"], offsets)
+
+
+@jit
+def _taken(
+    keys: npt.NDArray[np.uint64], offsets: npt.NDArray[np.int64], picked: npt.NDArray[np.integer]
+) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
+    """The keys of the rows ``picked``, and their offsets."""
+    ends = np.zeros(picked.shape[0] + 1, np.int64)
+    for at in range(picked.shape[0]):
+        ends[at + 1] = ends[at] + offsets[picked[at] + 1] - offsets[picked[at]]
+    taken = np.empty(ends[-1], np.uint64)
+    for at in range(picked.shape[0]):
+        first = offsets[picked[at]]
+        for place in range(ends[at + 1] - ends[at]):
+            taken[ends[at] + place] = keys[first + place]
+    return taken, ends
+
+
+@jit
+def _are_united(rows: Any, keys: npt.NDArray[np.uint64], offsets: npt.NDArray[np.int64]) -> bool:
+    """Whether no two neighbours are one request at one time, and the keys of each row ascend."""
+    for at in range(rows.shape[0]):
+        row = rows[at]
+        before = rows[max(at - 1, 0)]
+        same = row["at"] == before["at"] and row["event"] == before["event"] and row["account"] == before["account"]
+        if at > 0 and same:
+            return False
+        for place in range(offsets[at] + 1, offsets[at + 1]):
+            if keys[place] <= keys[place - 1]:
+                return False
+    return True
 
 
 def _agree(arrays: dict[str, npt.NDArray[Any]]) -> bool:

@@ -4,7 +4,7 @@ What lives here: shingles, minima, bands, template keys and the search for phras
 (``sketch_tokens``), and parameters, secrets and the meaning of the columns (``sketch``).
 
 Sources: Broder, "On the resemblance and containment of documents" (1997), for min-wise hashes and bottom-k sets;
-Karp and Rabin (1987) for the rolling hash; the affine permutations are those of datasketch's scheme ``affine32``.
+Karp and Rabin (1987) for the polynomial hash; the affine permutations are those of datasketch's scheme ``affine32``.
 """
 
 from __future__ import annotations
@@ -85,8 +85,9 @@ def sketch_rows(data: UInt8, offsets: Int64, plan: Plan, columns: Columns, scrat
         columns.tokens[row] = count
         columns.digest[row] = _digest(scratch.tokens, count, plan.secrets)
         columns.reasoning[row] = _asks_for_reasoning(text, scratch, count, plan)
-        _sign(scratch, count, plan, columns.signature[row])
-        _fold_bands(columns.signature[row], count, plan, columns.bands[row])
+        if columns.signature.shape[1]:
+            _sign(scratch, count, plan, columns.signature[row])
+            _fold_bands(columns.signature[row], count, plan, columns.bands[row])
         keys, masked = columns.keys[written:], mask_numbers(count, plan.secrets, scratch)
         if masked >= plan.template_words:
             written += _template_keys(scratch, masked, plan, keys)
@@ -109,16 +110,18 @@ def _digest(tokens: UInt64, count: int, secrets: Secrets) -> Any:
 
 
 @jit_part
-def _roll(tokens: UInt64, count: int, words: int, multiplier: Any, shingles: UInt64) -> None:
-    """Rolling hashes (not yet mixed) of the ``count`` shingles of ``words`` tokens that begin at ``tokens[0]``."""
-    value, leaving = np.uint64(0), np.uint64(1)
-    for index in range(words):
-        value = value * multiplier + tokens[index]
-        leaving *= multiplier
-    shingles[0] = value
-    for index in range(1, count):
-        value = value * multiplier + tokens[index + words - 1] - leaving * tokens[index - 1]
-        shingles[index] = value
+def _shingle(tokens: UInt64, count: int, words: int, multiplier: Any, shingles: UInt64) -> None:
+    """Polynomial hashes (not yet mixed) of the ``count`` shingles of ``words`` tokens that begin at ``tokens[0]``.
+
+    Each is computed anew, word by word over all of them at once: vectors of independent products, where a rolling hash
+    waits for the one before.
+    """
+    for index in range(count):
+        shingles[np.uint64(index)] = tokens[np.uint64(index)]
+    for word in range(1, words):
+        for index in range(count):
+            at = np.uint64(index)
+            shingles[at] = shingles[at] * multiplier + tokens[at + np.uint64(word)]
 
 
 @jit_part
@@ -129,7 +132,7 @@ def _sign(scratch: Scratch, count: int, plan: Plan, signature: UInt32) -> None:
         return
     words = min(plan.shingle_words, count)
     number = count - words + 1
-    _roll(scratch.tokens, number, words, plan.secrets.signature, scratch.shingles)
+    _shingle(scratch.tokens, number, words, plan.secrets.signature, scratch.shingles)
     values = scratch.values
     for index in range(number):
         value = mix(scratch.shingles[index], plan.secrets) >> np.uint64(32)
@@ -167,7 +170,7 @@ def _template_keys(scratch: Scratch, masked: int, plan: Plan, keys: UInt64) -> i
     """The least shingle hashes of the masked text and its edge minima, distinct and ascending; how many."""
     shingles = scratch.shingles
     number = masked - plan.template_words + 1
-    _roll(scratch.masked, number, plan.template_words, plan.secrets.template, shingles)
+    _shingle(scratch.masked, number, plan.template_words, plan.secrets.template, shingles)
     keys[: plan.template_keys + EDGE_KEYS] = _LAST
     smallest = keys[: plan.template_keys]
     for index in range(number):  # a loop of its own, because it vectorises where the next cannot
@@ -204,15 +207,19 @@ def _insert_edges(scratch: Scratch, masked: int, plan: Plan, keys: UInt64) -> No
     """Add the least edge shingle hash among the first and among the last of ``EDGES`` to the ascending ``keys``."""
     number = masked - plan.edge_words + 1
     reach = min(number, EDGES[-1])
+    whole = number <= 2 * reach  # the ends meet: each shingle is hashed once
     shingles = scratch.shingles
     for end in range(2):
         first = (number - reach) * end
-        _roll(scratch.masked[first:], reach, plan.edge_words, plan.secrets.edge, shingles)
-        for index in range(reach):
-            shingles[index] = max(mix(shingles[index], plan.secrets), np.uint64(1))
+        if not whole or end == 0:
+            size = number if whole else reach
+            _shingle(scratch.masked[first:], size, plan.edge_words, plan.secrets.edge, shingles)
+            for index in range(size):
+                shingles[index] = max(mix(shingles[index], plan.secrets), np.uint64(1))
+        first = first if whole else 0
         for edge in EDGES:
             size = min(reach, edge)
-            start = (reach - size) * end
+            start = first + (reach - size) * end
             least = shingles[start]
             for index in range(start + 1, start + size):
                 least = min(least, shingles[index])

@@ -34,8 +34,9 @@ def sketch_rows_numpy(data: UInt8, offsets: Int64, *, plan: Plan, columns: Colum
     columns.tokens[:] = np.diff(tokens.offsets)
     columns.digest[:] = _digests(tokens, plan.secrets)
     columns.reasoning[:] = _reasoning(tokens, plan)
-    columns.signature[:] = _signatures(tokens, plan)
-    columns.bands[:] = _bands(columns.signature, columns.tokens, plan=plan)
+    if columns.signature.shape[1]:
+        columns.signature[:] = _signatures(tokens, plan)
+        columns.bands[:] = _bands(columns.signature, columns.tokens, plan=plan)
     rows, keys = _keys(tokens, columns.digest, plan=plan)
     columns.keys[: len(keys)] = keys
     columns.key_offsets[1:] = np.searchsorted(rows, np.arange(len(offsets) - 1), "right")

@@ -44,7 +44,7 @@ class Secrets(NamedTuple):
     digest: Any
     short: Any
     band: Any
-    signature: Any  # multipliers of the rolling hashes
+    signature: Any  # multipliers of the polynomial hashes
     template: Any
     edge: Any
 

@@ -97,7 +97,7 @@ def unpack_sketches(packed: Sequence[bytes], *, fingerprint: int = 0) -> Sketche
 
 
 def overlay(sketches: Sketches, packed: Mapping[int, bytes], *, fingerprint: int = 0) -> Sketches:
-    """``sketches`` with the rows of ``packed`` replaced by what an edge sent for them.
+    """``sketches`` with the rows of ``packed`` replaced by what an edge sent, signatures only where the rest has them.
 
     Raises:
         ValueError: as ``unpack_sketches``, or the widths are not those of ``sketches``.
@@ -105,6 +105,8 @@ def overlay(sketches: Sketches, packed: Mapping[int, bytes], *, fingerprint: int
     if not packed:
         return sketches
     sent = unpack_sketches(list(packed.values()), fingerprint=fingerprint)
+    if not sketches.signature.shape[1]:
+        sent = sent.narrow()
     if sent.signature.shape[1] != sketches.signature.shape[1] or sent.bands.shape[1] != sketches.bands.shape[1]:
         raise ValueError("sketch has other widths than ours")
     rows = np.arange(len(sketches))

@@ -19,7 +19,7 @@ from models.sketch_wire import overlay, sketch_fault, unpack_sketches
 
 @dataclass(slots=True)
 class Sketched:
-    """Events beside their sketches, row by row; ``bad`` are the rows of the input refused as ``bad_sketch``."""
+    """Events beside their sketches without signatures; ``bad`` are the rows of the input refused as ``bad_sketch``."""
 
     events: EventBatch
     sketches: Sketches
@@ -34,7 +34,7 @@ def sketch_events(sketcher: Sketcher, events: EventBatch) -> Sketched:
     bad = np.array([row for row, data in sorted(events.sketch.items()) if _is_bad(sketcher, data)], np.int64)
     if len(bad):
         events = events.take(np.setdiff1d(np.arange(len(events)), bad, assume_unique=True))
-    sketches = sketcher.sketch(events.prompt)
+    sketches = sketcher.sketch(events.prompt, signatures=False)
     return Sketched(events, overlay(sketches, events.sketch, fingerprint=sketcher.fingerprint), bad)
 
 

@@ -100,8 +100,9 @@ class Lines(Sequence[bytes]):
         if isinstance(place, slice):
             first, end, _ = place.indices(len(self))
             return Lines(Strings(self.column.data, self.column.offsets[first : end + 1]))
-        offsets = self.column.offsets[: len(self)][place], self.column.offsets[1:][place]
-        return self.column.data[offsets[0] : offsets[1] - 1].tobytes()
+        offsets = self.column.offsets
+        first = place + len(offsets) - 1 if place < 0 else place
+        return self.column.data[offsets[first] : offsets[first + 1] - 1].tobytes()
 
     @classmethod
     def of(cls, data: bytes, bytes_max: int) -> Lines | None:

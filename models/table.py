@@ -49,16 +49,16 @@ def insert(index: Index, key: np.uint64, row: int) -> None:
 
 
 @jit
-def fill(index: Index, keys: npt.NDArray[np.uint64], count: int) -> None:
-    """Index the first ``count`` keys into an empty index."""
-    for row in range(count):
+def fill(index: Index, keys: npt.NDArray[np.uint64], first: int, end: int) -> None:
+    """Index the keys from ``first`` to before ``end``, none of which is in the index."""
+    for row in range(first, end):
         insert(index, keys[row], row)
 
 
 def rebuilt(keys: npt.NDArray[np.uint64], count: int, rows: int) -> Index:
     """A fresh index over the first ``count`` keys with room for ``rows``."""
     index = new_index(max(rows, count))
-    fill(index, keys, count)
+    fill(index, keys, 0, count)
     return index
 
 

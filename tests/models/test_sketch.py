@@ -129,6 +129,13 @@ def test_a_batch_is_its_parts(batch, data):
     assert_equal(COMPILED.sketch(Strings(column.data, column.offsets[cut:])), parts[1])
 
 
+@pytest.mark.parametrize("sketcher", [COMPILED, PLAIN])
+def test_without_signatures_the_rest_is_the_same(sketcher):
+    column = Strings.of(ODD)
+    assert_equal(sketcher.sketch(column, signatures=False), sketcher.sketch(column).narrow())
+    assert sketcher.sketch(column, signatures=False).bands.shape == (len(ODD), 0)
+
+
 def test_no_texts_and_empty_texts():
     assert len(COMPILED.sketch(Strings.of([]))) == 0
     blank = COMPILED.sketch(Strings.of(["", "?!"]))
