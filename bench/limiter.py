@@ -32,7 +32,8 @@ from models.alert import Signal
 from models.budget import budget_of
 from streams.limiter.grpc_frames import DATA, END_HEADERS, END_STREAM, HEADERS, PREFACE, SETTINGS_ACK, frame, head_of
 from streams.limiter.rls import METHOD
-from streams.redis_signals import cluster_key, hash_fields, index_key, signal_key
+from streams.redis_keys import cluster_key, index_key, signal_key
+from streams.redis_signals import hash_fields
 from tests.servers import RedisServer, free_port, wait_for
 
 RATE = 10_000

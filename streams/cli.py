@@ -207,6 +207,19 @@ def _limiter(parsed: argparse.Namespace) -> int:
     return command.run(_settings(parsed, **given))
 
 
+def _declare_intake(parser: argparse.ArgumentParser) -> None:
+    _brokers(parser)
+    parser.add_argument("--port", type=int, metavar="N", help="port to listen on (default: DISTILWATCH_INTAKE_PORT)")
+
+
+def _intake(parsed: argparse.Namespace) -> int:
+    given = {} if parsed.port is None else {"DISTILWATCH_INTAKE_PORT": str(parsed.port)}
+    settings = _settings(parsed, **given)
+    from streams.limiter import intake
+
+    return intake.run(settings)
+
+
 def _declare_topics(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("verb", choices=("create", "list"), help="create what is missing, or only look")
     _brokers(parser)
@@ -317,6 +330,12 @@ COMMANDS = {
         ("limiter", "limiter --grpc-port 8081 --http-port 8322"),
     ),
     **_OF_RULES,
+    "intake": Command(
+        "take request events over HTTP and write them to Kafka",
+        _declare_intake,
+        _intake,
+        ("intake --brokers 127.0.0.1:9092 --port 8323",),
+    ),
     "topics": Command(
         "create the Kafka topics, or compare them with what is needed",
         _declare_topics,

@@ -31,6 +31,7 @@ from models.alert import Signal
 from models.budget import budget_of
 from streams.config import Settings, client_options
 from streams.metrics import Metrics
+from streams.redis_keys import changes_key, cluster_key, index_key, signal_key
 from streams.topics import Topics
 
 log = logging.getLogger("distilwatch.redis")
@@ -58,26 +59,6 @@ class Write(NamedTuple):
     signal: Signal | None
     published_ms: int
     account_id: str | None
-
-
-def signal_key(tenant: str, account_id: str) -> str:
-    """The hash of one account; braces keep a tenant's keys in one slot of a Redis cluster."""
-    return f"distilwatch:v1:signal:{{{tenant}}}:{account_id}"
-
-
-def cluster_key(tenant: str, cluster_id: str) -> str:
-    """The hash of one cluster's shared budget."""
-    return f"distilwatch:v1:cluster:{{{tenant}}}:{cluster_id}"
-
-
-def index_key(tenant: str) -> str:
-    """The sorted set of accounts with a signal, by the wall clock's ms at which it ends."""
-    return f"distilwatch:v1:index:{{{tenant}}}"
-
-
-def changes_key(tenant: str) -> str:
-    """The stream that names each account whose hash was just written or removed."""
-    return f"distilwatch:v1:changes:{{{tenant}}}"
 
 
 def lifetime_ms(signal: Signal, published_ms: int, now_ms: int, mode: str) -> int:

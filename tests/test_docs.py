@@ -33,9 +33,9 @@ from models.sighting import SIGHTING
 from models.strings import Strings
 from streams import cli
 from streams.config import known_names
-from streams.limiter.metrics import LimiterMetrics
+from streams.limiter.metrics import IntakeMetrics, LimiterMetrics
 from streams.metrics import Metrics
-from streams.redis_signals import cluster_key, signal_key
+from streams.redis_keys import cluster_key, signal_key
 from streams.sinks.metrics import SinkMetrics
 from streams.topics import Topics
 from tests.streams.test_cli import clean
@@ -124,7 +124,7 @@ def test_every_metric_is_documented_and_the_reverse() -> None:
     kept = {family.name: family.type for family in metrics.registry.collect()}
     exported = {name + "_total" * (kind == "counter") for name, kind in kept.items()}
     assert set(re.findall(r"\bdistilwatch_[a-z_]+", text("docs/operate.md"))) == exported
-    for other in (SinkMetrics(), LimiterMetrics()):
+    for other in (SinkMetrics(), LimiterMetrics(), IntakeMetrics()):
         exported |= {family.name + "_total" * (family.type == "counter") for family in other.registry.collect()}
     secrets = {"distilwatch_secret"}
     assert set(re.findall(r"\bdistilwatch_[a-z_]+", everything())) - secrets == exported

@@ -18,7 +18,7 @@ from models.enforcement import Held, Ruling, Step, rule_on
 from streams.limiter.ledger import Bucket, Ledger
 from streams.limiter.metrics import LimiterMetrics
 from streams.limiter.replica import Replica
-from streams.redis_signals import cluster_key
+from streams.redis_keys import cluster_key
 
 RETRY_S: Final = (5, 65)
 """Between these lies what a refused caller is told to wait, whatever the budget: it gives nothing away."""

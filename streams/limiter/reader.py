@@ -28,7 +28,7 @@ from redis.exceptions import RedisError
 from models.breaker import Breaker
 from models.enforcement import FIELDS, Held, Step, read_held, rule_on
 from models.recent import Recent
-from streams.redis_signals import signal_key
+from streams.redis_keys import signal_key
 
 TIMEOUT_MS: Final = 4
 CACHE_MS: Final = 250

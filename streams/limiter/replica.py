@@ -25,7 +25,7 @@ from redis.exceptions import RedisError
 
 from models.enforcement import FIELDS, Held, read_held
 from streams.limiter.metrics import LimiterMetrics
-from streams.redis_signals import changes_key, index_key, signal_key
+from streams.redis_keys import changes_key, index_key, signal_key
 
 log = logging.getLogger("distilwatch.limiter")
 

@@ -25,7 +25,7 @@ from models.canary import CanaryMark
 from models.errors import ConfigError
 from models.hashing import KeyedHash
 from streams.config import Settings, client_options
-from streams.redis_signals import signal_key
+from streams.redis_keys import signal_key
 from streams.selftest.canary import ACCOUNTS, Canary
 from streams.selftest.hops import Way, strangers
 from streams.topics import Topics, count_partitions

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 import redis
 
-from streams.redis_signals import signal_key
+from streams.redis_keys import signal_key
 from tests.faults.trial import Trial
 from tests.servers import RedisServer
 

@@ -17,7 +17,8 @@ from models.alert import Signal
 from models.budget import ClusterBudget
 from streams.config import load
 from streams.metrics import Metrics
-from streams.redis_signals import Projection, changes_key, cluster_key, index_key, is_newer, lifetime_ms, signal_key
+from streams.redis_keys import changes_key, cluster_key, index_key, signal_key
+from streams.redis_signals import Projection, is_newer, lifetime_ms
 from streams.topics import Topics, create
 from tests.servers import RedisServer
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from streams.redis_signals import cluster_key, signal_key
+from streams.redis_keys import cluster_key, signal_key
 from tests.letter import CANARY, letter
 from tests.system.deployment import System
 

@@ -11,7 +11,8 @@ import redis
 
 from models.alert import Action, Mode, Signal
 from models.budget import budget_of
-from streams.redis_signals import changes_key, cluster_key, hash_fields, index_key, signal_key
+from streams.redis_keys import changes_key, cluster_key, index_key, signal_key
+from streams.redis_signals import hash_fields
 
 LIFE_MS = 3_600_000
 

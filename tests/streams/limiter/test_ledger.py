@@ -14,7 +14,7 @@ import redis.asyncio as redis
 
 from models.budget import TokenBucket, milli_of
 from streams.limiter.ledger import TAKE, Bucket, Ledger, bucket_key
-from streams.redis_signals import cluster_key
+from streams.redis_keys import cluster_key
 from tests.servers import RedisServer
 
 pytestmark = pytest.mark.servers

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from streams.limiter.reader import AsyncReader, Reader, Verdict
-from streams.redis_signals import signal_key
+from streams.redis_keys import signal_key
 from tests.servers import RedisServer
 from tests.streams.limiter.signals import Signals
 
