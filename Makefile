@@ -15,7 +15,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 install: $(VENV)/.installed  ## create .venv with the command distilwatch
 
-demo: install  ## two simulated days with a campaign inside, detected live on a local page
+demo: install  ## two simulated days with a campaign inside, found live in a local console
 	$(BIN)/distilwatch demo
 
 test: install  ## the whole suite, on real Kafka and Redis it starts itself

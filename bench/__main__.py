@@ -13,7 +13,7 @@ import time
 
 from bench.traffic import ROOT
 
-NAMES = ("sketch", "throughput", "memory", "detection", "kafka", "limiter")
+NAMES = ("sketch", "throughput", "memory", "detection", "kafka", "limiter", "console")
 
 
 def main(arguments: list[str] | None = None) -> int:

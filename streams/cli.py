@@ -264,6 +264,19 @@ def _config(parsed: argparse.Namespace) -> int:
     return 0
 
 
+def _declare_console(parser: argparse.ArgumentParser) -> None:
+    from streams.console import command
+
+    command.add_arguments(parser)
+
+
+def _console(parsed: argparse.Namespace) -> int:
+    from streams.console import command
+
+    files = parsed.alerts or parsed.signals or parsed.actions or parsed.verb
+    return command.run(parsed, None if files and not parsed.brokers else _settings(parsed).kafka)
+
+
 def _declare_sinks(parser: argparse.ArgumentParser) -> None:
     from streams.sinks import command
 
@@ -290,7 +303,7 @@ def _selftest(parsed: argparse.Namespace) -> int:
 
 COMMANDS = {
     "demo": Command(
-        "watch a simulated campaign being found, on a live page of this machine",
+        "watch a simulated campaign being found, in a console of this machine",
         _declare_demo,
         _demo,
         ("demo", "demo --once"),
@@ -355,6 +368,16 @@ COMMANDS = {
         ("selftest", "selftest --brokers kafka-1:9092"),
     ),
     **_OF_DESK,
+    "console": Command(
+        "serve the alerts to people: what happened, why, and what to do",
+        _declare_console,
+        _console,
+        (
+            "console --alerts alerts.jsonl --signals signals.jsonl --actions actions.jsonl",
+            "console --brokers 127.0.0.1:9092 --worker http://127.0.0.1:8321 --state kept",
+            "console token add --name alice --role analyst --tokens tokens.json",
+        ),
+    ),
     "sinks": Command(
         "say who is told of alerts, and send one of them a test",
         _declare_sinks,

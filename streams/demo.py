@@ -1,7 +1,7 @@
-"""The command ``demo``: two simulated days of a fleet with a scaled letter campaign, detected live on a local page.
+"""The command ``demo``: two simulated days of a fleet with a scaled letter campaign, found live on a local console.
 
 What lives here: the run, its pace and the story in the terminal. What does not: traffic (``simulator``), detection
-(``models``), the page (``page``). Nothing leaves this machine, and nothing but this process is needed.
+(``models``), the pages (``console``). Nothing leaves this machine, and nothing but this process is needed.
 """
 
 from __future__ import annotations
@@ -11,17 +11,19 @@ import sys
 import time
 from dataclasses import dataclass
 
+from models.announce import Decisions
 from models.event import EventBatch
 from models.hashing import KeyedHash
 from models.pipeline import Pipeline
-from streams.page import LivePage
+from streams.console.embedded import LocalConsole
+from streams.console.views import case_link
 from streams.simulator.simulation import Options, Simulation
 from streams.simulator.slices import to_events
 from streams.simulator.truth import Truth
 from streams.watch import Watch, clock
 
 SECONDS = 45.0
-"""Time the two days take on the page, so that a person can watch; without a terminal they run at full speed."""
+"""Time the two days take in the console, so that a person can watch; without a terminal they run at full speed."""
 PAUSE_END_S = 0.5
 
 
@@ -41,7 +43,7 @@ class DemoOptions:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``distilwatch demo``."""
     parser.add_argument("--once", action="store_true", help="end when the story does; the default without a terminal")
-    parser.add_argument("--port", type=int, default=0, help="port of the page on 127.0.0.1 (default: a free one)")
+    parser.add_argument("--port", type=int, default=0, help="port of the console on 127.0.0.1 (default: a free one)")
     parser.add_argument("--seed", type=int, default=1, help="another seed, other accounts and texts (default 1)")
     parser.add_argument(
         "--scale", type=float, default=0.02, help="size against the letter's 25,000 accounts (default 0.02)"
@@ -53,25 +55,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: DemoOptions) -> int:
     """Run the demo; 0 where the campaign was found, 1 where it was not."""
-    page = LivePage(port=options.port)
-    page.start()
+    console = LocalConsole(port=options.port)
+    console.start()
     try:
-        _say(f"Live page: {page.url}   (Ctrl-C ends)" if not options.once else f"Live page while it runs: {page.url}")
-        found = _play(options, page)
+        _say(f"Console: {console.url}   (Ctrl-C ends)" if not options.once else f"Console while it runs: {console.url}")
+        found = _play(options, console)
         if not options.once:
-            _say("The page stays until Ctrl-C.")
-            _wait()
+            _say("Your turn: open the alert in the console, read why, and close it with a verdict. Ctrl-C ends.")
+            _wait(console)
     finally:
-        page.stop()
+        console.stop()
     return 0 if found else 1
 
 
-def _play(options: DemoOptions, page: LivePage) -> bool:
+def _play(options: DemoOptions, console: LocalConsole) -> bool:
     simulation = Simulation("letter", Options(seed=options.seed, scale=options.scale, days=options.days))
     pipeline = Pipeline(options.secret)
     keyed = KeyedHash(options.secret)
     watch = Watch(pipeline)
-    page.publish(watch.state())
+    console.publish(watch.fleet())
     members = sum(knobs.accounts for knobs in simulation.scenario.campaigns)
     _say(
         f"{len(simulation.accounts):,} simulated accounts over {options.days:g} days: people, agent products,\n"
@@ -86,22 +88,30 @@ def _play(options: DemoOptions, page: LivePage) -> bool:
             continue
         first_ms = int(events.ts[0]) if first_ms is None else first_ms
         ahead_s = (int(events.ts[-1]) - first_ms) * pace / 1000 - (time.monotonic() - started)
-        for line in watch.note(events, pipeline.process(events, pipeline.sketch(events))):
-            _say(f"{clock(line.ts)}  {line.text}")
-        page.publish(watch.state())
+        _take(console, watch, events, pipeline.process(events, pipeline.sketch(events)))
+        console.publish(watch.fleet())
         if ahead_s > 0:
             time.sleep(ahead_s)
-    for line in watch.note(EventBatch.empty(), pipeline.finish()):
-        _say(f"{clock(line.ts)}  {line.text}")
-    return _tell_end(page, watch, simulation.truth(), pipeline)
+    _take(console, watch, EventBatch.empty(), pipeline.finish())
+    return _tell_end(console, watch, simulation.truth(), pipeline)
 
 
-def _tell_end(page: LivePage, watch: Watch, truth: Truth, pipeline: Pipeline) -> bool:
+def _take(console: LocalConsole, watch: Watch, events: EventBatch, decisions: Decisions) -> None:
+    """Pass on one batch and what was decided, to the console and to the terminal."""
+    told_before = watch.first_alert is not None
+    console.tell(decisions.alerts, decisions.signals)
+    for line in watch.note(events, decisions):
+        _say(line)
+    if watch.first_alert is not None and not told_before:
+        _say(f"                  why: {console.url.rstrip('/')}{case_link(watch.first_alert.dedup_key)}")
+
+
+def _tell_end(console: LocalConsole, watch: Watch, truth: Truth, pipeline: Pipeline) -> bool:
     """Hold what was found against what the simulator knows."""
     campaign = truth.campaigns[0]
-    named = {account for account, _ in watch.named()}
+    named = watch.named()
     real = {member.account_id for member in campaign.members if member.requests + member.cover >= 3}
-    alert = watch.first_alert()
+    alert = watch.first_alert
     innocent = len(named - set(campaign.accounts))
     if alert is None:
         text = "The simulator knows of one campaign; it was not found."
@@ -111,18 +121,19 @@ def _tell_end(page: LivePage, watch: Watch, truth: Truth, pipeline: Pipeline) ->
             f"Alerted {(alert.ts - campaign.start) / 60_000:.0f} minutes later; {len(named & real):,} of them named, "
             f"and {innocent:,} of {truth.benign_accounts:,} others."
         )
-    watch.truth_note = text
-    page.publish(watch.state(done=True))
+    console.publish(watch.fleet(note=text, done=True))
     time.sleep(PAUSE_END_S)
     counts = pipeline.counts
     _say(f"{counts.accepted:,} requests read. {text}")
     return alert is not None
 
 
-def _wait() -> None:
+def _wait(console: LocalConsole) -> None:
     try:
         while True:
-            time.sleep(3_600)
+            for verdict in console.verdicts():
+                _say(f"Your verdict: {verdict}")
+            time.sleep(PAUSE_END_S)
     except KeyboardInterrupt:
         sys.stdout.write("\n")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-import shutil
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -27,11 +26,7 @@ FLAGS = [
     "--remote-debugging-port=0",
 ]
 PATIENCE_S = 60.0
-
-
-def find_chromium() -> str | None:
-    """Path of the browser, or None."""
-    return shutil.which("chromium") or shutil.which("chromium-browser")
+CODES = {"Escape": {"windowsVirtualKeyCode": 27}, "Enter": {"windowsVirtualKeyCode": 13}}
 
 
 class Tab:
@@ -52,13 +47,13 @@ class Tab:
                 return answer["result"]
 
     async def open(self, url: str, *, width: int = 1280, height: int = 900, scheme: str = "dark") -> None:
-        """Go to ``url`` at that size and wait until the page has drawn a state."""
+        """Go to ``url`` at that size and wait until the page is ready."""
         await self.call(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
         )
         await self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
         await self.call("Page.navigate", url=url)
-        await self.until("document.body?.dataset.drawn === 'yes'")
+        await self.until("document.body?.dataset.ready === 'yes'")
 
     async def value(self, expression: str) -> Any:
         """The value of a JavaScript expression."""
@@ -72,10 +67,13 @@ class Tab:
             while not await self.value(f"Boolean({expression})"):
                 await asyncio.sleep(0.05)
 
-    async def press(self, key: str) -> None:
-        """Press and release one key."""
-        await self.call("Input.dispatchKeyEvent", type="keyDown", key=key, text=key)
-        await self.call("Input.dispatchKeyEvent", type="keyUp", key=key)
+    async def press(self, text: str, *, key: str = "") -> None:
+        """Press and release one key, named by the text it writes unless ``key`` says otherwise."""
+        written = {"text": text} if len(text) == 1 else {}
+        await self.call(
+            "Input.dispatchKeyEvent", type="keyDown", key=key or text, **CODES.get(key or text, {}), **written
+        )
+        await self.call("Input.dispatchKeyEvent", type="keyUp", key=key or text, **CODES.get(key or text, {}))
 
     async def photograph(self, path: Path) -> None:
         """Write the whole page as PNG."""

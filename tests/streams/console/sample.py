@@ -1,14 +1,20 @@
-"""A state as a host publishes it, with one large and one small campaign and an account alert."""
+"""Records of a large and a small campaign and an account alert, and a console that serves them."""
 
 from __future__ import annotations
 
-import math
+import contextlib
+from collections.abc import AsyncIterator
 from typing import Any
 
-from models.alert import Alert, Attribute, Evidence, Template
+from models.alert import Alert, Attribute, Evidence, Signal, Template
+from models.output import encode_alert, encode_signal
+from streams.console.embedded import MemoryFeeds
+from streams.console.server import Console
+from streams.console.settings import ConsoleSettings
+from streams.desk import DeskHost
+from streams.desk_feeds import Item
 
 START = 1_780_272_000_000  # 2026-06-01 00:00 UTC
-QUARTER = 900_000
 HOUR = 3_600_000
 
 EVIDENCE = [
@@ -133,71 +139,45 @@ def sample_alerts() -> list[Alert]:
     ]
 
 
-def sample_state() -> dict[str, Any]:
-    """Thirty-one hours into two simulated days."""
-    quarters = range(31 * 4)
-    traffic = []
-    for at in quarters:
-        requests = int(3100 + 1500 * math.sin((at - 30) / 96 * 2 * math.pi) + 260 * math.sin(at * 1.7))
-        traffic.append(
-            [START + at * QUARTER, requests, 0 if at < 37 else int(min(112, (at - 36) * 4) + 9 * math.sin(at))]
-        )
-    grow = [[START + (9 + at) * HOUR, int(497 * (1 - math.exp(-(at + 1) / 4))), 380 * (at + 1)] for at in range(22)]
-    clusters = [
-        {
-            "cluster_id": "c-5b20e1",
-            "status": "alerted",
-            "severity": "critical",
-            "accounts": 497,
-            "requests": 9418,
-            "score": 14.8,
-            "first_seen": START + 9 * HOUR + 720_000,
-            "alerted_at": START + 11 * HOUR,
-            "series": grow,
-            "signals": {"observe": 31, "throttle": 466},
-        },
-        {
-            "cluster_id": "c-91aa07",
-            "status": "alerted",
-            "severity": "medium",
-            "accounts": 61,
-            "requests": 402,
-            "score": 5.2,
-            "first_seen": START + 19 * HOUR,
-            "alerted_at": START + 26 * HOUR,
-            "series": [[START + (19 + at) * HOUR, 5 * at, 30] for at in range(12)],
-        },
-        {
-            "cluster_id": "c-0d44c9",
-            "status": "watching",
-            "severity": "info",
-            "accounts": 23,
-            "requests": 51,
-            "score": -1.3,
-            "first_seen": START + 28 * HOUR,
-            "series": [[START + (28 + at) * HOUR, 8 * at, 9] for at in range(3)],
-        },
-    ]
-    return {
-        "clock_ms": START + 31 * HOUR + 7000,
-        "wall_s": 41.2,
-        "events": 402_118,
-        "events_per_s": 52_310.4,
-        "accounts": 11_420,
-        "traffic": traffic,
-        "clusters": clusters,
-        "alerts": sample_alerts(),
-        "signals": {"throttle": 466, "observe": 92, "block": 0},
-        "rejects": {"malformed_json": 12, "missing_prompt": 3},
-        "story": [
-            {"ts": START, "text": "The fleet's day begins: 11,000 customers, most of them asleep."},
-            {"ts": START + 9 * HOUR, "text": "First sight of template 7c1f09ab: 3 accounts."},
-            {
-                "ts": START + 11 * HOUR,
-                "text": "Alert: 214 accounts, 1,103 requests answered so far. Limiter: throttle 180 of them.",
-            },
-            {"ts": START + 26 * HOUR, "text": "A second, smaller group: 61 accounts, alert in shadow mode."},
-        ],
-        "truth_note": "a campaign of 500 accounts started at 09:10 on the first day.",
-        "done": False,
+def signal(account_id: str, cluster: str | None = "c-5b20e1", **changes: Any) -> Signal:
+    """A signal with every field of the contract filled."""
+    values: dict[str, Any] = {
+        "account_id": account_id,
+        "cluster_id": cluster,
+        "action": "throttle",
+        "multiplier": 0.25,
+        "score": 9.4,
+        "rule": "campaign",
+        "alert_id": "al-1",
+        "mode": "enforce",
+        "ts": START + 30 * HOUR,
+        "expires": START + 36 * HOUR,
+        "seq": START + 30 * HOUR,
     }
+    return Signal(**(values | changes))
+
+
+def sample_items() -> list[Item]:
+    """The sample alerts, oldest first, and signals for forty accounts of the largest cluster."""
+    alerts = sorted(sample_alerts(), key=lambda item: item.ts)
+    items = [Item("alerts", item.dedup_key, encode_alert(item)) for item in alerts]
+    names = [f"acct_{number:06x}" for number in range(0x3A10, 0x3A10 + 40 * 977, 977)]
+    return [*items, *(Item("signals", name, encode_signal(signal(name))) for name in names)]
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    items: list[Item] | None = None, settings: ConsoleSettings | None = None
+) -> AsyncIterator[tuple[Console, DeskHost, MemoryFeeds]]:
+    """A console on a free port over a desk that holds ``items``."""
+    feeds = MemoryFeeds()
+    feeds.offer(sample_items() if items is None else items)
+    desk = DeskHost(feeds)
+    console = Console(desk, settings or ConsoleSettings(port=0))
+    await desk.start()
+    await console.start()
+    try:
+        yield console, desk, feeds
+    finally:
+        await console.stop()
+        await desk.stop()

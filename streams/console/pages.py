@@ -1,0 +1,255 @@
+"""The pages that can be read: alerts, a case, an account, rules, health, the audit log.
+
+What lives here: one handler a page. What does not: forms (``forms``), and how things are worded (``views``).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiohttp import web
+
+from models.alert import SEVERITIES, Signal
+from models.cases import Case
+from models.labels import Label
+from streams.console import charts, views
+from streams.console.audit import Audit
+from streams.console.guard import Refusal
+from streams.console.live import Live
+from streams.console.words import clock, count, plural, span
+from streams.console.writer import Writer, here, now_ms
+
+QUERY_MAX = 128
+EVIDENCE_OF_ACCOUNT = 4
+ACCOUNT_ID_MAX = 1_024
+EMPTY = {
+    "none": "Waiting for the first request. An alert appears here when many accounts that should have nothing to do "
+    "with each other send requests cut from the same template, each too few to stand out alone.",
+    "reading": "No campaign so far. That takes time: at 25 requests a day an account sends about one an hour, so a "
+    "group shows after it has repeated itself.",
+    "open": "Nothing to do: no alert is open.",
+    "other": "Nothing here.",
+    "search": "No alert holds these words. Try a part of an id.",
+}
+
+
+class Reading:
+    """Handlers of the pages."""
+
+    def __init__(self, writer: Writer, audit: Audit, live: Live) -> None:
+        self._writer = writer
+        self._context = writer.context
+        self._audit = audit
+        self._live = live
+
+    async def now(self, request: web.Request) -> web.Response:
+        """What is going on: open alerts, traffic, lag."""
+        desk, fleet = self._context.desk, self._context.fleet
+        show = request.query.get("show", "open")
+        show = show if show in views.SHOWS else "open"
+        severity = request.query.get("severity", "")
+        severity = severity if severity in SEVERITIES else ""
+        query = request.query.get("q", "")[:QUERY_MAX]
+        everything = list(desk.desk.cases.values())
+        found = sorted(views.matching(views.shown(everything, show), query, severity), key=views.urgency)
+        rows, pages = views.paged(found, _number(request), "/", show=show, q=query, severity=severity)
+        marks = sorted((case.statements[0].ts, "alert") for case in views.shown(everything, "all"))
+        return self._writer.page(
+            request,
+            "now",
+            title=f"{severity} alerts".capitalize() if severity else "Alerts",
+            show=show,
+            query=query,
+            tabs=[(key, name, len(views.shown(everything, key))) for key, name in views.SHOWS.items()],
+            rows=[views.row_of(case, desk, now_ms()) for case in rows],
+            empty=self._empty(show, bool(query or severity)),
+            pages=pages,
+            chart=charts.traffic(fleet.traffic, marks[-40:], _bucket_name(fleet.bucket_ms)),
+            traffic_note=_traffic_note(fleet.source),
+            behind=self._behind(),
+        )
+
+    def _empty(self, show: str, searched: bool) -> str:
+        if searched:
+            return EMPTY["search"]
+        if show != "open" or self._context.desk.desk.cases:
+            return EMPTY["open" if show == "open" else "other"]
+        return EMPTY["reading" if self._context.fleet.events or self._context.desk.counts else "none"]
+
+    def _behind(self) -> str:
+        late = [stage.behind_ms for stage in self._context.fleet.stages if stage.behind_ms is not None]
+        return span(max(late)) if late else "not known"
+
+    async def alert(self, request: web.Request) -> web.Response:
+        """A link from a pager or ticket: to the case."""
+        raise web.HTTPSeeOther(views.case_link(request.match_info["key"]))
+
+    async def case(self, request: web.Request) -> web.Response:
+        """One alert from its opening to its verdict; a cluster's or statement's id leads to its newest case."""
+        desk = self._context.desk
+        key = request.query.get("key", "")
+        case = desk.case(key)
+        if case is None:
+            raise Refusal(404, "No alert has this id. It may have been dropped as long over, or not been read yet.")
+        if case.dedup_key != key:
+            raise web.HTTPSeeOther(views.case_link(case.dedup_key))
+        alert = case.alert
+        signals = [desk.desk.members.signal(account) for account in desk.members(alert.cluster_id or "")]
+        evidence, most = views.weighed(alert)
+        silence = desk.desk.silenced_by(case, now_ms())
+        runbook = alert.runbook_url
+        return self._writer.page(
+            request,
+            "case",
+            case=case,
+            alert=alert,
+            name=views.name_of(alert),
+            opened=case.statements[0],
+            opened_accounts=_opened_accounts(case),
+            runbook=runbook if runbook.startswith(("https://", "http://")) else "",
+            runbook_text=runbook,
+            standing=views.standing(case, silence),
+            silence=silence,
+            undone=desk.desk.in_force("undo", {"cluster_id": alert.cluster_id or ""}, now_ms()),
+            evidence=evidence,
+            most=most,
+            growth=views.growth(case),
+            graph=views.attributes(alert),
+            actions=views.actions(signals),
+            mode=views.MODES[alert.mode],
+            history=views.history(case, self._labels_of(case)),
+            told=views.told(case),
+            account_link=views.account_link(alert.account_id or ""),
+            here=here(request),
+            **_members(request, case, signals),
+        )
+
+    def _labels_of(self, case: Case) -> list[Label]:
+        """What was said of a case beyond its own labels: silences, and orders about its cluster."""
+        about = {case.dedup_key, case.alert.cluster_id} - {None}
+        families = self._context.desk.desk.labels
+        return [
+            label
+            for family in ("silence", "undo")
+            for label in families[family].values()
+            if about.intersection(label.subject.values())
+        ]
+
+    async def account(self, request: web.Request) -> web.Response:
+        """One account: what the limiter is told, why, and what was done."""
+        desk = self._context.desk
+        account_id = request.query.get("id", "")
+        if not account_id or len(account_id) > ACCOUNT_ID_MAX:
+            raise Refusal(404, "Name an account. The members of an alert lead to theirs.")
+        view = desk.account(account_id)
+        cases = [case for key in view.cases if (case := desk.desk.cases.get(key)) is not None]
+        campaign = next((case for case in cases if case.alert.cluster_id), None)
+        evidence, most = views.weighed(campaign.alert) if campaign else ([], 1.0)
+        labels = [
+            label
+            for family in ("allow", "profile")
+            for label in desk.desk.labels[family].values()
+            if label.subject.get("account_id") == account_id
+        ]
+        return self._writer.page(
+            request,
+            "account",
+            account_id=account_id,
+            signal=view.signal,
+            left=views.left(view.signal) if view.signal else "",
+            allowed=view.allowed,
+            standing=views.account_standing(view.signal, view.allowed, desk.desk.clock_ms),
+            cluster=_brief(campaign) if campaign else None,
+            cases=[_brief(case) for case in cases if case is not campaign],
+            evidence=evidence[:EVIDENCE_OF_ACCOUNT],
+            most=most,
+            templates=campaign.alert.templates if campaign else [],
+            history=self._history_of(account_id, view.signal, labels, cases),
+            here=here(request),
+        )
+
+    @staticmethod
+    def _history_of(account_id: str, signal: Signal | None, labels: list[Label], cases: list[Case]) -> list[views.Line]:
+        lines = [views.did(label) for label in sorted(labels, key=lambda label: -label.ts)]
+        for case in cases:
+            about = "its campaign" if case.alert.account_id != account_id else "this account"
+            said = case.statements[0]
+            lines.append(views.Line("said", clock(said.ts), f"Alert about {about}", case.alert.summary))
+        if signal is not None:
+            lines.append(views.Line("said", clock(signal.ts), f"Limiter told: {signal.action}", f"by {signal.rule}"))
+        return lines
+
+    async def rules(self, request: web.Request) -> web.Response:
+        """Rules, how people judged their alerts, and what rules in shadow would have said."""
+        desk = self._context.desk
+        everything = list(desk.desk.cases.values())
+        shadow = sorted(views.shown(everything, "shadow"), key=views.urgency)[: views.PAGE_ROWS]
+        return self._writer.page(
+            request,
+            "rules",
+            rules=views.rules(everything),
+            rules_note="as the alerts name them; verdicts come from closing alerts",
+            shadow=[views.row_of(case, desk, now_ms()) for case in shadow],
+        )
+
+    async def health(self, request: web.Request) -> web.Response:
+        """Stages, watermark, lag, rejects, and this console itself."""
+        desk, fleet = self._context.desk, self._context.fleet
+        counts = desk.counts
+        own = [
+            ("feeds", desk.trouble or "read without trouble"),
+            ("alerts read", f"{count(counts['alerts'])}, and {count(counts['alerts_bad'])} that could not be read"),
+            ("signals read", f"{count(counts['signals'])}, and {count(counts['signals_bad'])} that could not be read"),
+            ("actions read", f"{count(counts['labels'])}, and {count(counts['labels_bad'])} that could not be read"),
+            ("alerts kept", f"{count(len(desk.desk.cases))}; {count(desk.desk.dropped)} dropped as long over"),
+            ("accounts under a signal", count(len(desk.desk.members))),
+            ("tabs that follow", count(self._live.tabs)),
+        ]
+        rejects = sorted(fleet.rejects.items(), key=lambda item: -item[1])
+        return self._writer.page(request, "health", rejects=rejects, own=own)
+
+    async def audit(self, request: web.Request) -> web.Response:
+        """Who did what."""
+        entries, pages = views.paged(self._audit.entries(), _number(request), "/audit")
+        kept = (
+            "appended to a file, never changed" if self._audit.kept else "kept in memory only: name a file to keep it"
+        )
+        return self._writer.page(request, "audit", entries=entries, pages=pages, kept=kept)
+
+
+def _members(request: web.Request, case: Case, signals: list[Signal | None]) -> dict[str, Any]:
+    """The table of members: those the search finds, a page of them."""
+    query = request.query.get("q", "")[:QUERY_MAX]
+    found = [signal for signal in signals if signal is not None and query.casefold() in signal.account_id.casefold()]
+    page, pages = views.paged(found, _number(request), "/case#members", key=case.dedup_key, q=query)
+    if query:
+        note = f"{plural(len(found), 'account')} of {count(len(signals))} with “{query}” in the id"
+    elif signals:
+        note = f"{plural(len(signals), 'account')} named to the limiter so far, of {count(case.alert.accounts)}"
+    else:
+        note = "No account is named yet: the first must repeat themselves."
+    return {"members": views.members(page), "members_note": note, "pages": pages, "query": query}
+
+
+def _brief(case: Case) -> dict[str, str]:
+    alert = case.alert
+    name = views.name_of(alert)
+    return {"link": views.case_link(case.dedup_key), "name": name, "summary": alert.summary or name}
+
+
+def _opened_accounts(case: Case) -> str:
+    first = case.statements[0]
+    return f"{count(first.accounts)} when the alert opened" if first != case.last else "so far"
+
+
+def _number(request: web.Request) -> int:
+    text = request.query.get("at", "1")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 7 else 1
+
+
+def _bucket_name(bucket_ms: int) -> str:
+    return f"requests per {span(bucket_ms)}" if bucket_ms > 60_000 else "requests a minute"
+
+
+def _traffic_note(source: str) -> str:
+    return {"demo": "simulated, event time", "workers": "as the workers say, wall clock"}.get(source, "")
