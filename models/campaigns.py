@@ -7,6 +7,7 @@ at slice ends that depend on the rows alone, so arrival order, batches and speed
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -82,6 +83,7 @@ class Campaigns:
         self.watch_start_ms = 1 << 62
         self.evaluations = 0
         self.latest: Evaluation | None = None
+        self.on_evaluation: Callable[[Evaluation], None] | None = None  # for study: sees every cluster as judged
         self._profiles: list[tuple[npt.NDArray[Any], Strings]] = []
         self._rows_since = 0
         self._since_ms = UNSET  # when the first of them came to count
@@ -203,6 +205,8 @@ class Campaigns:
             reason = judge(features, evidence, self.rules.campaign, is_open=True)
             self.latest.judged.append(Judged(candidate, features, evidence, reason))
         self._identify(self.latest)
+        if self.on_evaluation is not None:
+            self.on_evaluation(self.latest)
         self.announcer.announce(self.latest, self, decisions)
         self.memory.forget(now_ms)
 

@@ -32,6 +32,7 @@ from streams.health import Component, Health
 from streams.metrics import Metrics
 from streams.partition import place_of
 from streams.redis_signals import Projection
+from streams.rules_watch import RulesWatch
 from streams.stage import StageSpec
 from streams.topics import Topics, count_partitions, create
 
@@ -46,10 +47,13 @@ STOP_S = 20.0
 StagesFactory = Callable[[Settings, Topics], Sequence[StageSpec]]
 
 
+Work = Engine | Projection | RulesWatch
+
+
 class Runner(Service):
     """Lets Faust start, supervise and stop something with ``run`` and ``stop``."""
 
-    def __init__(self, work: Engine | Projection, **options: Any) -> None:
+    def __init__(self, work: Work, **options: Any) -> None:
         super().__init__(**options)
         self.work = work
         self._task: asyncio.Task[None] | None = None
@@ -176,8 +180,9 @@ class Worker:
         self.projection = Projection(settings, self.metrics) if settings.redis.url else None
         self.shell = make_shell(settings)
         add_control(self.shell, self.topics, self.metrics, self.control)
-        work: list[Engine | Projection] = [*self.engines, *([self.projection] if self.projection else [])]
-        self.shell.runners = [Runner(item) for item in work]
+        self.rules = RulesWatch(settings, settings.rules, self.metrics) if settings.rules else None
+        work: list[Work | None] = [*self.engines, self.projection, self.rules]
+        self.shell.runners = [Runner(item) for item in work if item is not None]
         self.health = Health(settings.http, self.metrics, self._checks())
         self._stopping = False
         for engine in self.engines:
@@ -201,6 +206,9 @@ class Worker:
         loop, ended = asyncio.get_running_loop(), asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, ended.set)
+        if self.rules is not None:
+            loop.add_signal_handler(signal.SIGHUP, self.rules.reload)
+            await self.rules.publish()  # before the engines: their first record is under the rules of the file
         await self.health.start()
         try:
             await self.shell.start()

@@ -63,6 +63,16 @@ class Metrics:
         self.redis_writes = Counter(
             f"{prefix}_redis_signals", "Signals projected, by outcome", ("outcome",), registry=registry
         )
+        self._control(registry, prefix)
+
+    def _control(self, registry: CollectorRegistry, prefix: str) -> None:
+        """What is counted of labels and rules."""
+        self.control_refused = Counter(
+            f"{prefix}_control_refused", "Control records that a stage refused", ("stage", "topic"), registry=registry
+        )
+        self.rules_files = Counter(
+            f"{prefix}_rules_files", "Rules files read by this worker, by outcome", ("outcome",), registry=registry
+        )
         self.control_records = Counter(
             f"{prefix}_control_records", "Label and rule records passed on", ("topic",), registry=registry
         )

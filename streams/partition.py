@@ -296,6 +296,7 @@ class Partition:
                     outputs += self.stage.control(topic, key, value)
                 except Exception as error:  # One bad rule must not stop detection; a replay fails the same way.
                     log.error("%s: a record of %s was refused: %s", self.host.spec.name, topic, place_of(error))
+                    self.host.metrics.control_refused.labels(self.host.spec.name, topic).inc()
         return outputs
 
     async def _send_snapshot(self, data: bytes, idle: bool) -> int:

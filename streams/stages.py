@@ -29,6 +29,7 @@ from models.hashing import KeyedHash
 from models.observe import Observe
 from models.observe import Observed as Seen
 from models.output import encode_alert, encode_signal
+from models.rules import Rules
 from models.sighting import PROFILE, SightingBatch
 from models.sketch import Sketcher
 from models.sketching import sketch_events
@@ -52,6 +53,7 @@ class Place:
     observers: int
     fanins: int
     topics: Topics
+    tenant: str = "default"  # whose rules hold
 
 
 class ObserveStage:
@@ -59,6 +61,7 @@ class ObserveStage:
 
     def __init__(self, place: Place, keyed: KeyedHash, sketcher: Sketcher, rules: AccountRules) -> None:
         self.observe = Observe(rules)
+        self._rules = rules
         self._place = place
         self._sketcher = sketcher
         self._decoder = Decoder(keyed)
@@ -149,9 +152,11 @@ class ObserveStage:
         )
 
     def control(self, topic: str, key: bytes, value: bytes) -> list[Output]:
-        """Take a label: what people say of accounts holds for their own rules too."""
-        if topic == self._place.topics.labels and self.observe.rules is not None:
-            self.observe.rules.order(key.decode("utf-8", "replace"), value)
+        """Take a label, as what people say of accounts holds for their own rules too, or other rules."""
+        if topic == self._place.topics.labels:
+            self._rules.order(key.decode("utf-8", "replace"), value)
+        elif topic == self._place.topics.rules and key == self._place.tenant.encode():
+            self._rules.use(_rules(value))
         return []
 
     def idle(self) -> list[Output]:
@@ -168,6 +173,7 @@ class ObserveStage:
         rows, profiles, ids = self._gathered()
         meta = {
             "operator": self.observe.snapshot(),
+            "rules": self._rules.rules.encode(),
             "next_offset": self._next_offset,
             "idle": self._idle,
             "said": [self._said.watermark_ms, self._said.idle],
@@ -178,6 +184,7 @@ class ObserveStage:
     def restore(self, data: bytes) -> None:
         """Take over a snapshot; raises WireError where it cannot be read."""
         meta, arrays = unpack(data, "observe-stage", VERSION)
+        self._rules.use(_rules(meta.get("rules", b"")))
         self.observe.restore(meta["operator"])
         self._next_offset, self._idle = meta["next_offset"], meta["idle"]
         self._said, self._counts = Said(*meta["said"]), counted(meta["counts"])
@@ -262,9 +269,10 @@ class FanInStage:
 class CampaignsStage:
     """Hubs and profiles of the whole fleet in; alerts and signals out."""
 
-    def __init__(self, topics: Topics, announcer: Announcer) -> None:
+    def __init__(self, topics: Topics, announcer: Announcer, tenant: str = "default") -> None:
         self.campaigns = Campaigns(announcer)
         self._topics = topics
+        self._tenant = tenant  # whose rules hold
         self._inbox = Inbox()
         self._finished = False
         self._counts: Counts = Counter()
@@ -296,7 +304,9 @@ class CampaignsStage:
         return self._decided(decisions)
 
     def control(self, topic: str, key: bytes, value: bytes) -> list[Output]:
-        """Take a label; what it lets go is cleared with this commit."""
+        """Take a label, clearing what it lets go with this commit; or rules, which hold from the next evaluation."""
+        if topic == self._topics.rules and key == self._tenant.encode():
+            self.campaigns.rules = _rules(value)
         if topic != self._topics.labels:
             return []
         return self._decided(self.campaigns.order(key.decode("utf-8", "replace"), value))
@@ -319,6 +329,7 @@ class CampaignsStage:
         """The whole state."""
         meta = {
             "operator": self.campaigns.snapshot(),
+            "rules": self.campaigns.rules.encode(),
             "inbox": self._inbox.state(),
             "finished": self._finished,
             "counts": plain(self._counts),
@@ -328,9 +339,15 @@ class CampaignsStage:
     def restore(self, data: bytes) -> None:
         """Take over a snapshot; raises WireError where it cannot be read."""
         meta, _ = unpack(data, "campaigns-stage", VERSION)
+        self.campaigns.rules = _rules(meta.get("rules", b""))
         self.campaigns.restore(meta["operator"])
         self._inbox, self._finished = Inbox.of(meta["inbox"]), meta["finished"]
         self._counts = counted(meta["counts"])
+
+
+def _rules(value: bytes) -> Rules:
+    """The rules of a record; an empty one, a tombstone, means those shipped. Raises ValueError where it is wrong."""
+    return Rules.decode(value) if value else Rules()
 
 
 def decided(topics: Topics, decisions: Decisions) -> list[Output]:
@@ -364,13 +381,14 @@ def factory(settings: Settings, topics: Topics) -> list[StageSpec]:
 
     def observe(partition: int, partitions: int) -> ObserveStage:
         rules = AccountRules(keyed, tenant=settings.tenant, mode=settings.mode)
-        return ObserveStage(Place(partition, partitions, fanins, topics), keyed, sketcher, rules)
+        return ObserveStage(Place(partition, partitions, fanins, topics, settings.tenant), keyed, sketcher, rules)
 
     def fanin(partition: int, partitions: int) -> FanInStage:
         return FanInStage(Place(partition, 0, partitions, topics))
 
     def campaigns(partition: int, partitions: int) -> CampaignsStage:
-        return CampaignsStage(topics, Announcer(keyed, tenant=settings.tenant, mode=settings.mode))
+        announcer = Announcer(keyed, tenant=settings.tenant, mode=settings.mode)
+        return CampaignsStage(topics, announcer, settings.tenant)
 
     return [
         StageSpec("observe", topics.requests, topics.observe_state, observe),

@@ -14,6 +14,7 @@ from models.event import Reject
 from models.hashing import KeyedHash
 from models.output import encode_alert
 from models.pipeline import Pipeline
+from models.rules import AccountRule, CampaignRule, Rules
 from models.sketch import Sketcher
 from models.sketch_wire import pack_sketch
 from models.strings import Strings
@@ -145,6 +146,28 @@ def test_a_sketch_of_an_edge_counts_like_its_text_and_a_bad_one_is_refused() -> 
     stage.idle(), other.idle()
     values = [[output.value for output in each.advance()] for each in (stage, other)]
     assert values[0] == values[1]
+
+
+def test_rules_are_taken_by_tenant_kept_in_snapshots_and_refused_where_wrong() -> None:
+    rules = Rules(name="other", campaign=CampaignRule(open_score=9.0), account_volume=AccountRule(limit=7))
+    observe, campaigns = specs_of()[0].make(0, 1), specs_of()[2].make(0, 1)
+    assert isinstance(observe, ObserveStage)
+    assert isinstance(campaigns, CampaignsStage)
+    for stage in (observe, campaigns):
+        stage.control(TOPICS.rules, b"default", rules.encode())
+        stage.control(TOPICS.rules, b"another tenant", Rules(mode="off").encode())
+        with pytest.raises(ValueError, match="open_score"):
+            stage.control(TOPICS.rules, b"default", b'{"campaign":{"open_score":99}}')
+    fresh, again = specs_of()[0].make(0, 1), specs_of()[2].make(0, 1)
+    fresh.restore(observe.snapshot())
+    again.restore(campaigns.snapshot())
+    assert isinstance(fresh, ObserveStage)
+    assert isinstance(again, CampaignsStage)
+    assert fresh.observe.rules is not None
+    assert fresh.observe.rules.rules == again.campaigns.rules == campaigns.campaigns.rules == rules
+    assert fresh.observe.rules.limits[0, 0] == 7
+    campaigns.control(TOPICS.rules, b"default", b"")
+    assert campaigns.campaigns.rules == Rules()
 
 
 def test_nothing_is_said_where_nothing_is_new() -> None:
