@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help install demo test check bench bench-detection clean
+.PHONY: help install demo test test-faults check bench bench-detection clean
 help:  ## what can be run
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
 
@@ -21,6 +21,9 @@ demo: install  ## two simulated days with a campaign inside, found live in a loc
 test: install  ## the whole suite, on real Kafka and Redis it starts itself
 	@$(BIN)/python -m tests.servers || true  # names what is missing; the tests then skip, or fail in CI
 	$(BIN)/python -m pytest
+
+test-faults: install  ## the long faults on real Kafka, Redis and processes; seed and verdict per row
+	$(BIN)/python -m pytest tests/faults -m "faults or not faults"
 
 check: install  ## format, lint, types
 	$(BIN)/ruff format --check .

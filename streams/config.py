@@ -8,11 +8,13 @@ such names for a service called distilwatch.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import quote
 
 from models.alert import Mode
 from models.errors import ConfigError
@@ -51,6 +53,8 @@ class KafkaSettings:
     username: str
     password: Secret | None
     ca_file: str
+    cert_file: str  # of this client, where the brokers ask for one
+    key_file: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,6 +153,12 @@ class _Reader:
             self.errors.append(f"{name}={value!r}: expected {hint}")
         return value
 
+    def file(self, name: str) -> str:
+        path = self.text(name, "")
+        if path and not os.access(path, os.R_OK):
+            self.errors.append(f"{name}={path!r}: no such file, or it may not be read")
+        return path
+
     def integer(self, name: str, default: int, least: int, most: int) -> int:
         self.names.add(name)
         value = self.env.get(name, "").strip()
@@ -209,7 +219,9 @@ def _kafka(read: _Reader) -> KafkaSettings:
         mechanism=read.choice("DISTILWATCH_KAFKA_MECHANISM", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"),
         username=read.text("DISTILWATCH_KAFKA_USERNAME", ""),
         password=read.secret("DISTILWATCH_KAFKA_PASSWORD"),
-        ca_file=read.text("DISTILWATCH_KAFKA_CA_FILE", ""),
+        ca_file=read.file("DISTILWATCH_KAFKA_CA_FILE"),
+        cert_file=read.file("DISTILWATCH_KAFKA_CERT_FILE"),
+        key_file=read.file("DISTILWATCH_KAFKA_KEY_FILE"),
     )
 
 
@@ -252,7 +264,7 @@ def _settings(read: _Reader) -> Settings:
         kafka=_kafka(read),
         engine=_engine(read),
         redis=RedisSettings(
-            url=read.secret("DISTILWATCH_REDIS_URL") or named_url,
+            url=_trusting(read.secret("DISTILWATCH_REDIS_URL") or named_url, read.file("DISTILWATCH_REDIS_CA_FILE")),
             ttl=read.choice("DISTILWATCH_REDIS_TTL", "event", "wall"),
             timeout_ms=read.integer("DISTILWATCH_REDIS_TIMEOUT_MS", 800, 50, 10_000),
         ),
@@ -299,6 +311,14 @@ def load_core(env: Mapping[str, str]) -> CoreSettings:
     return core
 
 
+def _trusting(url: Secret | None, ca_file: str) -> Secret | None:
+    """The URL of a Redis with the certificates to trust, as its client takes them: so each one of ours does."""
+    if url is None or not ca_file:
+        return url
+    mark = "&" if "?" in url.value else "?"
+    return Secret(f"{url.value}{mark}ssl_ca_certs={quote(ca_file, safe='/')}")
+
+
 def _path(path: str) -> Path | None:
     return Path(path) if path else None
 
@@ -313,6 +333,8 @@ def _conflicts(settings: Settings) -> list[str]:
         )
     if kafka.protocol.startswith("SASL") and not (kafka.username and kafka.password):
         errors.append(f"DISTILWATCH_KAFKA_PROTOCOL={kafka.protocol}: set DISTILWATCH_KAFKA_USERNAME and _PASSWORD")
+    if bool(kafka.cert_file) != bool(kafka.key_file):
+        errors.append("set DISTILWATCH_KAFKA_CERT_FILE and DISTILWATCH_KAFKA_KEY_FILE both, or neither")
     if url is not None and not re.match(r"(rediss?|unix)://", url.reveal()):
         errors.append("DISTILWATCH_REDIS_URL: expected redis://, rediss:// or unix://")
     return errors
@@ -336,7 +358,9 @@ def client_options(kafka: KafkaSettings) -> dict[str, Any]:
     if kafka.protocol.endswith("SSL"):
         from aiokafka.helpers import create_ssl_context
 
-        options["ssl_context"] = create_ssl_context(cafile=kafka.ca_file or None)
+        options["ssl_context"] = create_ssl_context(
+            cafile=kafka.ca_file or None, certfile=kafka.cert_file or None, keyfile=kafka.key_file or None
+        )
     if kafka.protocol.startswith("SASL") and kafka.password is not None:
         options |= {
             "sasl_mechanism": kafka.mechanism,

@@ -34,6 +34,7 @@ STOP_S = 10.0
 OUTPUT_BYTES_MAX = 16 << 20
 """Outputs kept for one transaction; beyond it the transaction comes early."""
 MEASURE_S = 1.0
+GONE_S = 5.0
 FRESH_POLL_MS = 5_000
 """An idle partition must have heard from its broker this recently: the broker's silence is not the input's."""
 
@@ -70,6 +71,7 @@ class Engine(ConsumerRebalanceListener):  # type: ignore[misc]
         self._poisoned_at = -math.inf
         self._commit_due = 0.0
         self._measure_due = 0.0
+        self._looked_in_vain = 0
         self._lock = asyncio.Lock()
         self._opening: asyncio.Task[Partition] | None = None
         self._fatal: BaseException | None = None
@@ -204,7 +206,15 @@ class Engine(ConsumerRebalanceListener):  # type: ignore[misc]
             await self._commit_when_due()
             if self.last_poll >= self._measure_due:
                 self._measure_due = self.last_poll + MEASURE_S
+                self._check_input()
                 await self._measure()
+
+    def _check_input(self) -> None:
+        """An input that was deleted looks like silence to its consumer; one just started may forget it."""
+        there = self._consumer.partitions_for_topic(self.spec.input_topic)
+        self._looked_in_vain = 0 if there or not self.joined else self._looked_in_vain + 1
+        if self._looked_in_vain * MEASURE_S >= GONE_S:
+            raise EngineError(f"{self.spec.input_topic} is gone: was it deleted?")
 
     async def _open_next(self, where: TopicPartition) -> None:
         partition = Partition(self._host, where.partition, self._quarantines.setdefault(where, Quarantine()))

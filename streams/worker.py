@@ -16,7 +16,7 @@ from aiokafka.errors import KafkaError
 
 from models.errors import DistilwatchError
 from streams.app import run_worker
-from streams.config import Settings, client_options
+from streams.config import KafkaSettings, Settings, client_options
 from streams.stages import factory
 from streams.topics import TopicReport, Topics, create, describe
 
@@ -73,4 +73,11 @@ def _reports(settings: Settings, *, create_missing: bool) -> list[TopicReport]:
     try:
         return asyncio.run(ask())
     except (KafkaError, ConnectionError, TimeoutError) as error:
-        raise BrokerError(f"Kafka at {kafka.brokers}: {error or type(error).__name__}") from error
+        raise BrokerError(f"Kafka at {kafka.brokers}: {error or type(error).__name__}{_hint(kafka)}") from error
+
+
+def _hint(kafka: KafkaSettings) -> str:
+    """Its client says neither that it was refused nor that it spoke the wrong protocol."""
+    if kafka.protocol == "PLAINTEXT":
+        return "; is it up, and does it take PLAINTEXT?"
+    return "; is it up, and do DISTILWATCH_KAFKA_USERNAME, _PASSWORD and _CA_FILE fit?"

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -52,6 +52,9 @@ group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
 log.cleaner.dedupe.buffer.size=8388608
 """
+DEBIAN_REDIS = ["redis-server", "redis-tools", "liblzf1", "libjemalloc2", "liblua5.1-0", "lua-bitop", "lua-cjson"]
+DEBIAN_REDIS += ["libatomic1", "libhiredis0.14"]
+"""With what redis-server needs beyond a small Debian."""
 
 
 class Missing(Exception):
@@ -208,16 +211,19 @@ class Process:
 class KafkaServer(Process):
     """A single-node Kafka in KRaft mode; ``bootstrap`` is its address. About 4 s to start, 390 MB."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, more: str = "", format_options: Sequence[str] = ()) -> None:
+        """``more`` are properties over the usual ones; ``{port}`` and ``{controller}`` in them are filled in."""
         super().__init__(folder)
         self.port, self.controller = free_port(), free_port()
         self.bootstrap = f"127.0.0.1:{self.port}"
         self.classpath = f"{find_jars()}/*"
         self.properties = folder / "server.properties"
-        self.properties.write_text(PROPERTIES.format(port=self.port, controller=self.controller, data=folder / "data"))
+        text = (PROPERTIES + more).format(port=self.port, controller=self.controller, data=folder / "data")
+        self.properties.write_text(text)
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
         formatting = [find_java(), "-Xmx256m", "-cp", self.classpath, "kafka.tools.StorageTool", "format"]
-        subprocess.run([*formatting, "-t", cluster, "-c", str(self.properties)], check=True, capture_output=True)
+        command = [*formatting, "-t", cluster, "-c", str(self.properties), *format_options]
+        subprocess.run(command, check=True, capture_output=True)
 
     def start(self) -> None:
         """Start, or start again on the same data and port."""
@@ -329,11 +335,39 @@ class EnvoyServer(Process):
         self.launch([find_envoy(), "-c", str(self.config), *options], self.port)
 
 
+def find_tls_redis() -> tuple[str, dict[str, str]]:
+    """A redis-server that speaks TLS, which the wheel's does not: of PATH, else Debian's, unpacked into the cache.
+
+    Returns:
+        the command, and the environment it needs.
+
+    Raises:
+        Missing: neither is to be had.
+    """
+    if found := shutil.which("redis-server"):
+        return found, dict(os.environ)
+    folder = ROOT / ".cache" / "redis"
+    if not (folder / "usr" / "bin" / "redis-server").exists():
+        if shutil.which("apt-get") is None:
+            raise Missing("no Redis with TLS: install redis-server")
+        partial = folder.with_name(f"redis-part-{os.getpid()}")
+        partial.mkdir(parents=True)
+        subprocess.run(["apt-get", "-q", "download", *DEBIAN_REDIS], cwd=partial, capture_output=True, check=False)
+        for package in partial.glob("*.deb"):
+            subprocess.run(["dpkg", "-x", package.name, "."], cwd=partial, check=True)
+        partial.rename(folder)
+    if not (folder / "usr" / "bin" / "redis-server").exists():
+        shutil.rmtree(folder)
+        raise Missing("no Redis with TLS: apt-get install redis-server")
+    libraries = ":".join(sorted(str(path) for path in (folder / "usr" / "lib").iterdir() if path.is_dir()))
+    return str(folder / "usr" / "bin" / "redis-server"), {**os.environ, "LD_LIBRARY_PATH": libraries}
+
+
 def main() -> int:
     """Prepare what can be, and name what is missing; 0 when all of it can be started."""
     missing = []
     installed = (find_jars, find_browser, find_alertmanager, find_prometheus)
-    for find in (find_java, find_redis, *(partial(find, install=True) for find in installed)):
+    for find in (find_java, find_redis, find_tls_redis, *(partial(find, install=True) for find in installed)):
         try:
             find()
         except Missing as reason:

@@ -43,7 +43,13 @@ from tests.streams.test_cli import clean
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])
 BLOCK = re.compile(r"^```(\S*)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
-OTHERS = {"DISTILWATCH_CORPUS", "KAFKA_HOME"}
+OTHERS = {
+    "DISTILWATCH_FAULT_SEED",
+    "DISTILWATCH_SIMULATION_SEED",
+    "DISTILWATCH_SIMULATION_SEEDS",
+    "DISTILWATCH_CORPUS",
+    "KAFKA_HOME",
+}
 """Names of the environment that benches and tests read, not the hosts."""
 
 

@@ -16,9 +16,9 @@ Make = Callable[..., Trial]
 
 
 async def alive(trial: Trial, name: str) -> None:
-    """Wait until a worker reads: a fault before that would test the start alone."""
+    """Wait until a worker has its partitions: a fault before that would test the start alone."""
     slot = trial.slots[name]
-    await trial.until(lambda: "distilwatch_input_records_total{" in trial.at(slot, "/metrics"), f"worker {name}", 60)
+    await trial.until(lambda: '"observe":{"state":"ok"' in trial.at(slot, "/-/ready"), f"worker {name}", 120)
 
 
 async def kill_some(trial: Trial, count: int) -> None:

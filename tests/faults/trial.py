@@ -15,13 +15,12 @@ import signal
 import subprocess
 import time
 import urllib.request
-from collections.abc import Awaitable
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from aiokafka import AIOKafkaProducer
 
-from tests.letter import letter
 from tests.servers import free_port
 from tests.system.deployment import Decided, System
 
@@ -54,7 +53,6 @@ class Trial(System):
             "DISTILWATCH_BATCH_RECORDS": "500",
         } | env
         self.slots: dict[str, Slot] = {}
-        self.lines, self.accounts = letter().lines, letter().accounts
         self.fed = 0
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -99,8 +97,11 @@ class Trial(System):
         await asyncio.sleep(seconds)
         process.send_signal(signal.SIGCONT)
 
-    async def feed_for(self, seconds: float, upto: float = 1.0) -> None:
-        """The letter up to a part of it, spread over a time; waits for the broker as long as it takes."""
+    async def feed_for(self, seconds: float, upto: float = 1.0, fault: asyncio.Future[None] | None = None) -> None:
+        """The letter up to a part of it, spread over a time; waits for the broker as long as it takes.
+
+        While ``fault`` goes on, the last tenth trickles: no fault finds an idle fleet.
+        """
         end = int(upto * len(self.lines))
         steps = max(1, int(seconds / 0.5))
         size = max(1, (end - self.fed) // steps + 1)
@@ -108,7 +109,8 @@ class Trial(System):
             bootstrap_servers=self.bootstrap, linger_ms=20, enable_idempotence=True, request_timeout_ms=120_000
         ) as producer:
             while self.fed < end:
-                part = range(self.fed, min(end, self.fed + size))
+                trickle = fault is not None and not fault.done() and self.fed > 0.9 * end
+                part = range(self.fed, min(end, self.fed + (2 if trickle else size)))
                 sent = [
                     await producer.send(self.topics.requests, self.lines[at], key=self.accounts[at].encode())
                     for at in part
@@ -156,10 +158,11 @@ class Trial(System):
         assert found.signals == expected.signals
         assert self.conserved()
 
-    async def under(self, fault: Awaitable[None], seconds: float) -> None:
+    async def under(self, fault: Coroutine[None, None, None], seconds: float) -> None:
         """Feed the letter while the fault happens, then judge."""
-        feeding = asyncio.create_task(self.feed_for(seconds))
-        await fault
+        going = asyncio.ensure_future(fault)
+        feeding = asyncio.create_task(self.feed_for(seconds, fault=going))
+        await going
         await feeding
         await self.judge()
 

@@ -230,6 +230,9 @@ class Consumer:
         self._own(where)
         return self._positions[where]
 
+    def partitions_for_topic(self, topic: str) -> range:
+        return range(self.broker.partitions[topic])
+
     def last_stable_offset(self, where: TopicPartition) -> int:
         return self.broker.stable(where)
 

@@ -45,6 +45,7 @@ class System(Fleet):
     def __init__(self, bootstrap: str, folder: Path, redis_url: str) -> None:
         super().__init__(bootstrap, folder)
         self.port = free_port()
+        self.lines, self.accounts = letter().lines, letter().accounts
         self.command = [sys.executable, "-m", "streams", "worker"]
         self.env |= {
             "DISTILWATCH_SECRET": SECRET,
@@ -62,9 +63,8 @@ class System(Fleet):
 
     async def feed(self) -> None:
         """The letter into the requests topic, by account."""
-        found = letter()
         async with AIOKafkaProducer(bootstrap_servers=self.bootstrap, linger_ms=20) as producer:
-            for account, line in zip(found.accounts, found.lines, strict=True):
+            for account, line in zip(self.accounts, self.lines, strict=True):
                 await producer.send(self.topics.requests, line, key=account.encode())
 
     def fetch(self, path: str) -> str:
@@ -133,7 +133,7 @@ class System(Fleet):
 
     def replayed(self) -> Decided:
         """What the command `replay` decides on the same events under the same settings."""
-        (self.folder / "events.jsonl").write_bytes(letter().file())
+        (self.folder / "events.jsonl").write_bytes(b"\n".join(self.lines) + b"\n")
         names = {name: str(self.folder / name) for name in ("events.jsonl", "alerts", "signals")}
         done = self.run(
             "replay", names["events.jsonl"], "--alerts", names["alerts"], "--signals", names["signals"], "--quiet"
