@@ -34,7 +34,7 @@ EXAMPLES = """examples:
 def main(arguments: list[str] | None = None) -> int:
     """Run, print, and return 1 where a mark is missed."""
     asked = _parser().parse_args(arguments)
-    every = {case.name: case for case in (*FIRST, *MARKS, *KNOBS)}
+    every = {case.name: case for case in (ablation.ABLATED if asked.ablate else (*FIRST, *MARKS, *KNOBS))}
     wanted = [*asked.cases, *(name for name in asked.only.split(",") if name)]
     unknown = [name for name in wanted if name not in every]
     if unknown:
@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     code = 0
     with ProcessPoolExecutor(asked.processes) as pool:
         if asked.ablate:
-            _ablate(pool, seeds, asked.corpus)
+            _ablate(pool, [every[name] for name in wanted or every], seeds, asked.corpus)
         elif wanted or not asked.plots or asked.marks:
             code = _judge(pool, cases, seeds, asked)
         if asked.plots:
@@ -116,9 +116,11 @@ def _progress(jobs: dict[Future[Score], Case]) -> Iterator[Future[Score]]:
         print(f"[{count} of {len(jobs)} trials, {spent / 60:.1f} min, about {left:.1f} min left]", file=sys.stderr)
 
 
-def _ablate(pool: ProcessPoolExecutor, seeds: range, corpus: str | None) -> None:
-    """Every part off in turn, on every case for it."""
-    jobs = [pool.submit(run_parts, case, seed, corpus) for case in ablation.ABLATED for seed in seeds]
+def _ablate(pool: ProcessPoolExecutor, cases: list[Case], seeds: range, corpus: str | None) -> None:
+    """Every part off in turn, on every case."""
+    jobs = [pool.submit(run_parts, case, seed, corpus) for case in cases for seed in seeds]
+    for count, _ in enumerate(as_completed(jobs), 1):
+        print(f"[{count} of {len(jobs)} runs]", file=sys.stderr)
     results = [job.result() for job in jobs]
     print(ablation.table({part: [result[part] for result in results] for part in results[0]}))
 

@@ -74,12 +74,12 @@ ABLATED = (
     Case(name="sixty", scenario="small"),
     Case(name="bare", scenario="bare", scale=0.008, days=2),
     Case(name="letter", scenario="letter", scale=0.004, days=2),
-    Case(name="hydra", scenario="hydra", scale=0.4),
-    Case(name="evasive", scenario="evasive", scale=0.5),
-    Case(name="spread", scenario="spread", scale=0.5),
-    Case(name="two_shared", scenario="two_shared", scale=0.6),
+    Case(name="hydra", scenario="hydra", scale=0.3),
+    Case(name="evasive", scenario="evasive", scale=0.4),
+    Case(name="spread", scenario="spread", scale=0.4),
+    Case(name="two_shared", scenario="two_shared", scale=0.4),
     Case(name="framing", scenario="framing"),
-    Case(name="calm", scenario="calm", scale=0.5),
+    Case(name="calm", scenario="calm", scale=0.3),
 )
 """What the parts are tried on: each way of attacking once, at a size that lets every part be tried on all."""
 

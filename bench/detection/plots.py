@@ -20,6 +20,7 @@ import matplotlib.pyplot as plt
 from bench.detection.cases import Case
 from bench.detection.score import Score
 from bench.detection.trial import Setting, run_thresholds, run_trial
+from models.verdict import OPEN_SCORE
 
 FOLDER = Path(__file__).parents[2] / "docs" / "plots"
 SEEDS = (1, 2)
@@ -96,6 +97,7 @@ def _picture(sweep: Sweep, rows: list[list[Score]]) -> None:
         axes.plot(missed, [axes.get_ylim()[1]] * len(missed), "x", color="#b03a2e", label="a seed without alert")
     if sweep.log:
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:,.0f}")
     else:
         axes.set_ylim(-0.03, 1.03)
     _finish(figure, axes, sweep.title, sweep.labels, SIZE)
@@ -108,10 +110,17 @@ def _thresholds(runs: list[list[Score]]) -> None:
     for at, scores in enumerate(runs):
         rates = [1e5 * score.false_accounts / score.benign for score in scores]
         axes.plot(THRESHOLDS, rates, "o-", alpha=0.7, label=f"seed {SEEDS[at]}")
-    axes.axvline(7.5, color="#888888", linestyle="--", label="as shipped")
+    axes.axvline(OPEN_SCORE, color="#888888", linestyle="--", label="as shipped")
     axes.set_yscale("symlog", linthresh=1)
+    axes.set_ylim(bottom=-0.1)
     setting = "10,200 honest accounts, every look-alike, two days"
-    _finish(figure, axes, "False accounts by opening score", ("points that open a campaign", "in 100,000"), setting)
+    _finish(
+        figure,
+        axes,
+        "False accounts by opening score",
+        ("points that open a campaign", "false accounts in 100,000"),
+        setting,
+    )
     figure.savefig(FOLDER / "false_by_threshold.png", dpi=110)
     plt.close(figure)
 
