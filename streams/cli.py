@@ -272,9 +272,12 @@ def _declare_console(parser: argparse.ArgumentParser) -> None:
 
 def _console(parsed: argparse.Namespace) -> int:
     from streams.console import command
+    from streams.console.writer import InForce
 
     files = parsed.alerts or parsed.signals or parsed.actions or parsed.verb
-    return command.run(parsed, None if files and not parsed.brokers else _settings(parsed).kafka)
+    core = _core()
+    rules = InForce(_rules(parsed.rules, core), core.mode)
+    return command.run(parsed, None if files and not parsed.brokers else _settings(parsed).kafka, rules)
 
 
 def _declare_sinks(parser: argparse.ArgumentParser) -> None:

@@ -59,20 +59,20 @@ def run(options: DemoOptions) -> int:
     console.start()
     try:
         _say(f"Console: {console.url}   (Ctrl-C ends)" if not options.once else f"Console while it runs: {console.url}")
-        found = _play(options, console)
+        pipeline = Pipeline(options.secret)
+        watch = Watch(pipeline)
+        found = _play(options, console, watch, pipeline)
         if not options.once:
             _say("Your turn: open the alert in the console, read why, and close it with a verdict. Ctrl-C ends.")
-            _wait(console)
+            _wait(console, watch, pipeline)
     finally:
         console.stop()
     return 0 if found else 1
 
 
-def _play(options: DemoOptions, console: LocalConsole) -> bool:
+def _play(options: DemoOptions, console: LocalConsole, watch: Watch, pipeline: Pipeline) -> bool:
     simulation = Simulation("letter", Options(seed=options.seed, scale=options.scale, days=options.days))
-    pipeline = Pipeline(options.secret)
     keyed = KeyedHash(options.secret)
-    watch = Watch(pipeline)
     console.publish(watch.fleet())
     members = sum(knobs.accounts for knobs in simulation.scenario.campaigns)
     _say(
@@ -89,6 +89,7 @@ def _play(options: DemoOptions, console: LocalConsole) -> bool:
         first_ms = int(events.ts[0]) if first_ms is None else first_ms
         ahead_s = (int(events.ts[-1]) - first_ms) * pace / 1000 - (time.monotonic() - started)
         _take(console, watch, events, pipeline.process(events, pipeline.sketch(events)))
+        _obey(console, watch, pipeline)
         console.publish(watch.fleet())
         if ahead_s > 0:
             time.sleep(ahead_s)
@@ -104,6 +105,12 @@ def _take(console: LocalConsole, watch: Watch, events: EventBatch, decisions: De
         _say(line)
     if watch.first_alert is not None and not told_before:
         _say(f"                  why: {console.url.rstrip('/')}{case_link(watch.first_alert.dedup_key)}")
+
+
+def _obey(console: LocalConsole, watch: Watch, pipeline: Pipeline) -> None:
+    """Let what people did in the console act in the detector."""
+    for label in console.said():
+        _take(console, watch, EventBatch.empty(), pipeline.order("", label))
 
 
 def _tell_end(console: LocalConsole, watch: Watch, truth: Truth, pipeline: Pipeline) -> bool:
@@ -128,9 +135,10 @@ def _tell_end(console: LocalConsole, watch: Watch, truth: Truth, pipeline: Pipel
     return alert is not None
 
 
-def _wait(console: LocalConsole) -> None:
+def _wait(console: LocalConsole, watch: Watch, pipeline: Pipeline) -> None:
     try:
         while True:
+            _obey(console, watch, pipeline)
             for verdict in console.verdicts():
                 _say(f"Your verdict: {verdict}")
             time.sleep(PAUSE_END_S)

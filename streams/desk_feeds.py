@@ -182,13 +182,18 @@ def _item(feed: str, line: bytes) -> Item:
 
 
 class KafkaFeeds:
-    """Feeds of the topics alerts, signals and labels, from their beginning, committed records alone."""
+    """Feeds of the topics alerts, signals and labels, from their beginning, committed records alone.
 
-    def __init__(self, clients: Mapping[str, Any], topics: Topics) -> None:
+    ``shadow`` reads the alerts of rules in the shadow in their place.
+    """
+
+    def __init__(self, clients: Mapping[str, Any], topics: Topics, *, shadow: bool = False) -> None:
         self.caught_up = False
         self.trouble = ""
         self._clients = dict(clients)
         self._feeds = {topics.labels: "labels", topics.signals: "signals", topics.alerts: "alerts"}
+        if shadow:
+            self._feeds = {topics.shadow: "alerts"}
         self._labels_topic = topics.labels
         self._consumer: AIOKafkaConsumer | None = None
         self._producer: AIOKafkaProducer | None = None

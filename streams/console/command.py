@@ -15,21 +15,24 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from models.cases import Notification
 from models.errors import ConfigError, DistilwatchError
-from streams.config import KafkaSettings
+from streams.config import KafkaSettings, client_options
 from streams.console.roles import ROLES
 from streams.console.server import Console
 from streams.console.settings import PORT, ConsoleSettings, checked, listen_of
 from streams.console.tokens import add_token, read_tokens, remove_token
 from streams.console.words import stamp
+from streams.console.writer import InForce
 from streams.desk import Deliver, DeskHost, FeedNames
+from streams.desk_feeds import Feeds, FileFeeds, KafkaFeeds
 from streams.sinks.command import SETTING
 from streams.sinks.courier import Courier
 from streams.sinks.outbox import Outbox
 from streams.sinks.settings import load
+from streams.topics import Topics
 
 VERBS = {(), ("token", "add"), ("token", "list"), ("token", "remove")}
 DAY_MS = 86_400_000
@@ -44,6 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--signals", type=Path, metavar="FILE", help="signals, the same")
     parser.add_argument("--actions", type=Path, metavar="FILE", help="what people do is kept here, and read from here")
+    parser.add_argument("--shadow", type=Path, metavar="FILE", help="alerts of rules in the shadow, the same")
+    parser.add_argument("--rules", metavar="FILE", help="rules to explain (default: DISTILWATCH_RULES, else shipped)")
     parser.add_argument("--brokers", metavar="HOST:PORT,...", help="read Kafka's topics in place of files")
     parser.add_argument("--state", type=Path, metavar="DIR", help="keep what was told to sinks, and the audit log")
     parser.add_argument("--config", metavar="FILE", help="tell the sinks of this file (default: DISTILWATCH_CONFIG)")
@@ -66,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     token.add_argument("--days", type=int, metavar="N", help="ends after so many days (never)")
 
 
-def run(parsed: argparse.Namespace, kafka: KafkaSettings | None) -> int:
+def run(parsed: argparse.Namespace, kafka: KafkaSettings | None, rules: InForce) -> int:
     """Serve until stopped, or keep tokens."""
     verb = tuple(parsed.verb)
     if verb not in VERBS:
@@ -77,7 +82,8 @@ def run(parsed: argparse.Namespace, kafka: KafkaSettings | None) -> int:
     if not settings.audit:
         sys.stderr.write("distilwatch: who did what is kept in memory only: name a file with --audit\n")
     names = FeedNames(parsed.alerts, parsed.signals, parsed.actions, kafka)
-    asyncio.run(_serve(names, settings, parsed.config or os.environ.get(SETTING), parsed.state))
+    desks = _Desks(names, _shadow_feeds(parsed.shadow, kafka), parsed.state)
+    asyncio.run(_serve(desks, settings, rules, parsed.config or os.environ.get(SETTING)))
     return 0
 
 
@@ -108,21 +114,40 @@ def settings_of(parsed: argparse.Namespace) -> ConsoleSettings:
     )
 
 
-async def _serve(names: FeedNames, settings: ConsoleSettings, sinks: str | None, state: Path | None) -> None:
+class _Desks(NamedTuple):
+    """What the desks read, and where the first keeps what it told."""
+
+    names: FeedNames
+    shadow: Feeds | None
+    state: Path | None
+
+
+def _shadow_feeds(path: Path | None, kafka: KafkaSettings | None) -> Feeds | None:
+    if path is not None:
+        return FileFeeds(path, None, None)
+    return KafkaFeeds(client_options(kafka), Topics(kafka.prefix), shadow=True) if kafka else None
+
+
+async def _serve(desks: _Desks, settings: ConsoleSettings, rules: InForce, sinks: str | None) -> None:
     stopping = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     async with _delivering(sinks) as deliver:
-        desk = DeskHost(names.open(), state_dir=state, deliver=deliver)
-        console = Console(desk, settings)
+        desk = DeskHost(desks.names.open(), state_dir=desks.state, deliver=deliver)
+        shadow = DeskHost(desks.shadow) if desks.shadow else None
+        console = Console(desk, settings, shadow=shadow, rules=rules)
         await desk.start()
         try:
+            if shadow is not None:
+                await shadow.start()
             await console.start()
             sys.stdout.write(f"Console: {console.url}   (Ctrl-C ends)\n")
             sys.stdout.flush()
             await _watch(desk, stopping)
         finally:
             await console.stop()
+            if shadow is not None:
+                await shadow.stop()
             await desk.stop()
 
 

@@ -16,10 +16,12 @@ from models.alert import Alert, Signal
 from models.errors import ConfigError
 from models.labels import Label, encode_label
 from models.output import encode_alert, encode_signal
+from models.rules import Rules
 from streams.console.fleet import Fleet
 from streams.console.server import Console
 from streams.console.settings import ConsoleSettings
 from streams.console.views import VERDICTS
+from streams.console.writer import InForce
 from streams.desk import DeskHost
 from streams.desk_feeds import Item
 
@@ -35,6 +37,7 @@ class MemoryFeeds:
         self.caught_up = True
         self.trouble = ""
         self._items: deque[Item] = deque()
+        self._said: deque[bytes] = deque()
         self._more = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -44,6 +47,10 @@ class MemoryFeeds:
         if self._loop is not None:
             with contextlib.suppress(RuntimeError):  # the console has stopped: nobody is left to read
                 self._loop.call_soon_threadsafe(self._more.set)
+
+    def said(self) -> list[bytes]:
+        """The labels since the last call, as records."""
+        return [self._said.popleft() for _ in range(len(self._said))]
 
     async def start(self) -> None:
         """Know the loop that reads."""
@@ -58,7 +65,8 @@ class MemoryFeeds:
         return [self._items.popleft() for _ in range(min(len(self._items), POLL_ITEMS))]
 
     async def append(self, label: Label) -> None:
-        """A label goes straight back to the desk."""
+        """A label goes straight back to the desk, and to whoever asks for what was said."""
+        self._said.append(encode_label(label))
         self.offer([Item("labels", "", encode_label(label))])
 
     async def stop(self) -> None:
@@ -71,6 +79,7 @@ class LocalConsole:
 
     def __init__(self, port: int = 0) -> None:
         self._settings = ConsoleSettings(port=port)
+        self._rules = InForce(Rules(), "enforce")
         self._feeds = MemoryFeeds()
         self._ready = threading.Event()
         self._failure: Exception | None = None
@@ -114,6 +123,10 @@ class LocalConsole:
             with contextlib.suppress(RuntimeError):  # published after the end: nobody is left to tell
                 self._loop.call_soon_threadsafe(self._console.publish, fleet)
 
+    def said(self) -> list[bytes]:
+        """What people did since the last call, as records for the detector."""
+        return self._feeds.said()
+
     def verdicts(self) -> list[str]:
         """What people have judged since the last call, a sentence each."""
         cases = list(self._desk.desk.cases.values()) if self._desk else []
@@ -126,7 +139,7 @@ class LocalConsole:
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
         self._desk = DeskHost(self._feeds)
-        self._console = Console(self._desk, self._settings)
+        self._console = Console(self._desk, self._settings, rules=self._rules)
         try:
             await self._desk.start()
             await self._console.start()

@@ -15,7 +15,7 @@ from yarl import URL
 
 from models.errors import ConfigError, DistilwatchError
 from models.labels import Label
-from streams.console.audit import Audit, AuditError, Entry, Outcome
+from streams.console.audit import Audit, Entry, Outcome
 from streams.console.guard import FORM, IDENTITY, Refusal
 from streams.console.identity import COOKIE, SESSION_MS, Identities, Identity
 from streams.console.roles import needed
@@ -26,7 +26,7 @@ SUBJECTS = ("dedup_key", "cluster_id", "account_id", "org_id", "template", "rule
 LASTING = frozenset({"silence", "allow", "undo"})
 HOURS_MAX = 24 * 366
 HOUR_MS = 3_600_000
-PAGES = frozenset({"/", "/case", "/account", "/rules", "/health", "/audit"})
+PAGES = frozenset({"/", "/case", "/shadow", "/account", "/rules", "/health", "/audit"})
 YEAR_S = 366 * 86_400
 
 
@@ -46,10 +46,7 @@ class Acting:
         refusal = self._context.desk.desk.refusal(label)
         if refusal is not None:
             raise Refusal(409, f"Nothing was done: {refusal}.")
-        try:
-            self._note(request, label, "asked")
-        except AuditError as error:
-            raise Refusal(503, f"{error}.") from error
+        self._note(request, label, "asked")
         try:
             await self._context.desk.act(label)
         except RefusedError as error:

@@ -5,6 +5,7 @@ What lives here: refusing. What does not: who somebody is (``identity``) and wha
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,7 @@ from aiohttp import web
 from aiohttp.web_request import FileField
 from multidict import MultiDictProxy
 
-from streams.console.audit import Audit, Entry
+from streams.console.audit import Audit, AuditError, Entry
 from streams.console.identity import Identities, Identity, same_token
 from streams.console.roles import Permission
 from streams.console.settings import ConsoleSettings
@@ -97,8 +98,11 @@ class Guard:
                 raise Refusal(421, "This console does not answer to that name. Start it with --base-url of this name.")
             response = await handler(request)
         except Refusal as refusal:
-            self._note(request, refusal)
+            with contextlib.suppress(AuditError):  # it was refused all the same
+                self._note(request, refusal)
             response = self._page(request, refusal)
+        except AuditError as error:
+            response = self._page(request, Refusal(503, f"{error}."))
         except web.HTTPRequestEntityTooLarge:
             response = self._page(request, Refusal(413, "That is more than a form can hold. Use a shorter text."))
         except web.HTTPNotFound:

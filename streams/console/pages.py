@@ -12,12 +12,15 @@ from aiohttp import web
 from models.alert import SEVERITIES, Signal
 from models.cases import Case
 from models.labels import Label
+from models.rules import RULE_IDS
 from streams.console import charts, views
 from streams.console.audit import Audit
 from streams.console.guard import Refusal
 from streams.console.live import Live
 from streams.console.words import clock, count, plural, span
 from streams.console.writer import Writer, here, now_ms
+from streams.desk import DeskHost
+from streams.rules_text import explained
 
 QUERY_MAX = 128
 EVIDENCE_OF_ACCOUNT = 4
@@ -87,12 +90,27 @@ class Reading:
     async def case(self, request: web.Request) -> web.Response:
         """One alert from its opening to its verdict; a cluster's or statement's id leads to its newest case."""
         desk = self._context.desk
-        key = request.query.get("key", "")
-        case = desk.case(key)
-        if case is None:
-            raise Refusal(404, "No alert has this id. It may have been dropped as long over, or not been read yet.")
-        if case.dedup_key != key:
+        case = _found(desk, request)
+        if case.dedup_key != request.query["key"]:
             raise web.HTTPSeeOther(views.case_link(case.dedup_key))
+        about = {case.dedup_key, case.alert.cluster_id} - {None}
+        labels = [
+            label
+            for family in ("silence", "undo")
+            for label in desk.desk.labels[family].values()
+            if about.intersection(label.subject.values())
+        ]
+        return self._told(request, desk, case, labels)
+
+    async def shadow(self, request: web.Request) -> web.Response:
+        """What a rule in the shadow would have said: to read, nothing to do."""
+        desk = self._context.shadow
+        if desk is None:
+            raise Refusal(404, "This console reads no shadow results. Start it with --shadow FILE, or with --brokers.")
+        return self._told(request, desk, _found(desk, request), [])
+
+    def _told(self, request: web.Request, desk: DeskHost, case: Case, labels: list[Label]) -> web.Response:
+        """A case in full."""
         alert = case.alert
         signals = [desk.desk.members.signal(account) for account in desk.members(alert.cluster_id or "")]
         evidence, most = views.weighed(alert)
@@ -101,6 +119,7 @@ class Reading:
         return self._writer.page(
             request,
             "case",
+            acting=desk is self._context.desk,
             case=case,
             alert=alert,
             name=views.name_of(alert),
@@ -117,23 +136,12 @@ class Reading:
             graph=views.attributes(alert),
             actions=views.actions(signals),
             mode=views.MODES[alert.mode],
-            history=views.history(case, self._labels_of(case)),
+            history=views.history(case, labels),
             told=views.told(case),
             account_link=views.account_link(alert.account_id or ""),
             here=here(request),
             **_members(request, case, signals),
         )
-
-    def _labels_of(self, case: Case) -> list[Label]:
-        """What was said of a case beyond its own labels: silences, and orders about its cluster."""
-        about = {case.dedup_key, case.alert.cluster_id} - {None}
-        families = self._context.desk.desk.labels
-        return [
-            label
-            for family in ("silence", "undo")
-            for label in families[family].values()
-            if about.intersection(label.subject.values())
-        ]
 
     async def account(self, request: web.Request) -> web.Response:
         """One account: what the limiter is told, why, and what was done."""
@@ -180,16 +188,23 @@ class Reading:
         return lines
 
     async def rules(self, request: web.Request) -> web.Response:
-        """Rules, how people judged their alerts, and what rules in shadow would have said."""
-        desk = self._context.desk
-        everything = list(desk.desk.cases.values())
-        shadow = sorted(views.shown(everything, "shadow"), key=views.urgency)[: views.PAGE_ROWS]
+        """Rules in force, how people judged their alerts, and what rules in the shadow would have said."""
+        everything = sorted(self._context.desk.desk.cases.values(), key=lambda case: case.last.ts)
+        given, shadow = self._context.rules, self._context.shadow
+        modes: dict[str, str] = {rule: given.rules.mode_of(rule, given.ceiling) for rule in RULE_IDS} if given else {}
+        newest = everything[-1].alert.rule_version if everything else ""
+        apart = sorted(shadow.desk.cases.values(), key=views.urgency) if shadow else []
+        rows = [views.row_of(case, shadow, now_ms(), shadow=True) for case in apart[: views.PAGE_ROWS] if shadow]
         return self._writer.page(
             request,
             "rules",
-            rules=views.rules(everything),
-            rules_note="as the alerts name them; verdicts come from closing alerts",
-            shadow=[views.row_of(case, desk, now_ms()) for case in shadow],
+            rules=views.rules(everything, modes),
+            explained=views.paragraphs(explained(given.rules, given.ceiling)) if given else [],
+            label=given.rules.label if given else "",
+            newest=newest,
+            shadow=rows,
+            shadows=len(apart),
+            follows_shadow=shadow is not None,
         )
 
     async def health(self, request: web.Request) -> web.Response:
@@ -217,11 +232,18 @@ class Reading:
         return self._writer.page(request, "audit", entries=entries, pages=pages, kept=kept)
 
 
+def _found(desk: DeskHost, request: web.Request) -> Case:
+    case = desk.case(request.query.get("key", ""))
+    if case is None:
+        raise Refusal(404, "No alert has this id. It may have been dropped as long over, or not been read yet.")
+    return case
+
+
 def _members(request: web.Request, case: Case, signals: list[Signal | None]) -> dict[str, Any]:
     """The table of members: those the search finds, a page of them."""
     query = request.query.get("q", "")[:QUERY_MAX]
     found = [signal for signal in signals if signal is not None and query.casefold() in signal.account_id.casefold()]
-    page, pages = views.paged(found, _number(request), "/case#members", key=case.dedup_key, q=query)
+    page, pages = views.paged(found, _number(request), f"{request.path}#members", key=case.dedup_key, q=query)
     if query:
         note = f"{plural(len(found), 'account')} of {count(len(signals))} with “{query}” in the id"
     elif signals:

@@ -23,7 +23,7 @@ from streams.console.live import Beat, Live
 from streams.console.pages import Reading
 from streams.console.settings import ConsoleSettings, checked
 from streams.console.views import shown
-from streams.console.writer import Context, Writer, now_ms
+from streams.console.writer import Context, InForce, Writer, now_ms
 from streams.desk import DeskHost
 
 FORM_BYTES_MAX = 65_536
@@ -34,10 +34,17 @@ FILES = {"console.css": "text/css", "console.js": "text/javascript", "icon.svg":
 class Console:
     """Serves a desk to people. The desk is started and stopped by whoever made it."""
 
-    def __init__(self, desk: DeskHost, settings: ConsoleSettings) -> None:
+    def __init__(
+        self,
+        desk: DeskHost,
+        settings: ConsoleSettings,
+        *,
+        shadow: DeskHost | None = None,
+        rules: InForce | None = None,
+    ) -> None:
         self.settings = checked(settings)
         self.port = settings.port
-        self._context = Context(desk, settings, Fleet())
+        self._context = Context(desk, settings, Fleet(), shadow, rules)
         self._audit = Audit(settings.audit)
         self._writer = Writer(self._context)
         self._live = Live(self._beat)
@@ -63,6 +70,7 @@ class Console:
             Route("GET", "/", "read", reading.now),
             Route("GET", "/case", "read", reading.case),
             Route("GET", "/alerts/{key}", "read", reading.alert),  # what pagers and tickets link to
+            Route("GET", "/shadow", "read", reading.shadow),
             Route("GET", "/account", "read", reading.account),
             Route("GET", "/rules", "read", reading.rules),
             Route("GET", "/health", "read", reading.health),

@@ -7,7 +7,7 @@ What lives here: reading the desk for people. What does not: the desk's decision
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -98,6 +98,11 @@ def case_link(dedup_key: str) -> str:
     return address("/case", key=dedup_key)
 
 
+def shadow_link(dedup_key: str) -> str:
+    """The page of what a rule in the shadow would have said."""
+    return address("/shadow", key=dedup_key)
+
+
 def account_link(account_id: str) -> str:
     """The page of an account."""
     return address("/account", id=account_id)
@@ -153,14 +158,14 @@ def _words(case: Case) -> str:
     return " ".join([*filter(None, parts), *alert.members_sample]).casefold()
 
 
-def row_of(case: Case, desk: DeskHost, now_ms: int) -> Row:
+def row_of(case: Case, desk: DeskHost, now_ms: int, *, shadow: bool = False) -> Row:
     """A case as a line of a list."""
     opened = case.statements[0].ts
     return Row(
         case=case,
         alert=case.alert,
         name=name_of(case.alert),
-        link=case_link(case.dedup_key),
+        link=shadow_link(case.dedup_key) if shadow else case_link(case.dedup_key),
         opened=opened,
         age=f"{span(desk.desk.clock_ms - opened)} ago",
         spark=charts.spark([said.accounts for said in case.statements]),
@@ -283,20 +288,31 @@ def told(case: Case) -> str:
     return f"last paged {clock(case.told.at_ms)} ({case.told.kind}); since then: {why}"
 
 
-def rules(cases: Iterable[Case]) -> list[dict[str, Any]]:
-    """Each rule that spoke: its alerts, and how people judged them."""
-    found: dict[tuple[str, str], Counter[str]] = {}
+def rules(cases: Iterable[Case], modes: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Each rule: how far it may go, its alerts, and how people judged them."""
+    found: dict[str, Counter[str]] = {rule: Counter() for rule in modes}
     for case in cases:
-        numbers = found.setdefault((case.alert.rule, case.alert.mode), Counter())
+        numbers = found.setdefault(case.alert.rule, Counter())
         numbers["alerts"] += 1
         numbers["open"] += case.live
         if case.verdict is not None and case.verdict.verdict:
             numbers[case.verdict.verdict] += 1
     return [
-        {"rule": rule, "mode": mode, "text": "", "precision": precision(numbers)}
+        {"rule": rule, "mode": modes.get(rule, "not known here"), "precision": precision(numbers)}
         | {name: numbers[name] for name in ("alerts", "open", *VERDICTS)}
-        for (rule, mode), numbers in sorted(found.items())
+        for rule, numbers in found.items()
     ]
+
+
+def paragraphs(lines: Iterable[str]) -> list[tuple[str, list[str]]]:
+    """Indented lines under the line they explain."""
+    found: list[tuple[str, list[str]]] = []
+    for line in lines:
+        if line.startswith(" ") and found:
+            found[-1][1].append(line.strip())
+        else:
+            found.append((line, []))
+    return found
 
 
 def precision(numbers: Counter[str]) -> str:

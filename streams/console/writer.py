@@ -9,13 +9,15 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from aiohttp import web
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from models.alert import Mode
+from models.rules import Rules
 from streams.console import charts, words
 from streams.console.fleet import Fleet
 from streams.console.guard import IDENTITY, Refusal
@@ -50,6 +52,13 @@ HEADINGS = {
 }
 
 
+class InForce(NamedTuple):
+    """The rules that this console was given, and how far the host lets any of them go."""
+
+    rules: Rules
+    ceiling: Mode
+
+
 @dataclass(slots=True)
 class Context:
     """What every page is made from; ``fleet`` is replaced as news of traffic comes."""
@@ -57,6 +66,8 @@ class Context:
     desk: DeskHost
     settings: ConsoleSettings
     fleet: Fleet
+    shadow: DeskHost | None = None  # what rules in the shadow say, kept apart
+    rules: InForce | None = None
 
 
 def now_ms() -> int:

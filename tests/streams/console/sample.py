@@ -8,9 +8,11 @@ from typing import Any
 
 from models.alert import Alert, Attribute, Evidence, Signal, Template
 from models.output import encode_alert, encode_signal
+from models.rules import Rules
 from streams.console.embedded import MemoryFeeds
 from streams.console.server import Console
 from streams.console.settings import ConsoleSettings
+from streams.console.writer import InForce
 from streams.desk import DeskHost
 from streams.desk_feeds import Item
 
@@ -167,17 +169,22 @@ def sample_items() -> list[Item]:
 
 @contextlib.asynccontextmanager
 async def serving(
-    items: list[Item] | None = None, settings: ConsoleSettings | None = None
+    items: list[Item] | None = None, settings: ConsoleSettings | None = None, shadow: list[Item] | None = None
 ) -> AsyncIterator[tuple[Console, DeskHost, MemoryFeeds]]:
     """A console on a free port over a desk that holds ``items``."""
     feeds = MemoryFeeds()
     feeds.offer(sample_items() if items is None else items)
     desk = DeskHost(feeds)
-    console = Console(desk, settings or ConsoleSettings(port=0))
+    apart = MemoryFeeds()
+    apart.offer(shadow or [])
+    below = DeskHost(apart)
+    console = Console(desk, settings or ConsoleSettings(port=0), shadow=below, rules=InForce(Rules(), "alert"))
     await desk.start()
+    await below.start()
     await console.start()
     try:
         yield console, desk, feeds
     finally:
         await console.stop()
+        await below.stop()
         await desk.stop()

@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 
 from models.output import encode_alert, encode_signal
+from models.rules import Rules
 from streams.console.fleet import Fleet, Stage
 from streams.console.server import Console
 from streams.console.views import case_link
@@ -121,10 +122,31 @@ async def test_health_names_every_part_and_reason(console) -> None:
     assert re.search(r"degraded</span>", page)
 
 
-async def test_rules_count_verdicts_and_show_what_shadow_would_have_said(console) -> None:
+async def test_rules_are_explained_with_their_mode_and_a_detector_with_others_is_noticed(console) -> None:
     page = (await get(console[0], "/rules"))[1]
     assert "not judged yet" in page
-    assert "61 accounts that share 1 template" in page
+    assert "A cluster opens at 7.5 points" in page
+    assert re.search(r"<td>campaign</td><td>alert</td><td class=\"number\">2</td>", page)
+    assert "the detector has other rules than this console was given" in page
+    same = Item("alerts", "", encode_alert(alert(rule_version=Rules().label, hours=40)))
+    async with serving([same]) as (other, _, _):
+        assert "the detector has other rules" not in (await get(other, "/rules"))[1]
+
+
+async def test_shadow_results_are_kept_apart_and_nothing_can_be_done_about_them() -> None:
+    only = alert(hours=33, mode="shadow", summary="A looser rule says so.")
+    async with serving(shadow=[Item("alerts", "", encode_alert(only))]) as (served, desk, _):
+        assert desk.desk.cases[KEY].alert.summary != only.summary
+        page = (await get(served, "/rules"))[1]
+        assert "A looser rule says so." in page
+        link = re.search(r'href="(/shadow[^"]+)"', page)
+        assert link
+        status, page = await get(served, link[1])
+        assert status == 200
+        assert "Only a rule in the shadow says so" in page
+        assert 'action="/act"' not in page
+        for path in ("/", "/?show=all", case_link(KEY)):
+            assert "A looser rule" not in (await get(served, path))[1]
 
 
 @pytest.mark.parametrize("path", PAGES)
