@@ -46,6 +46,14 @@ class Attribute(msgspec.Struct, frozen=True):
     accounts: int
 
 
+class Gate(msgspec.Struct, frozen=True):
+    """A bound that a cluster had to meet to be a campaign: ``value`` had to be at least ``needed``."""
+
+    name: str
+    value: float
+    needed: float
+
+
 class Alert(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     """One statement about one campaign or one account; times are event time in ms since the epoch."""
 
@@ -73,6 +81,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     atlas: list[str]
     summary: str
     runbook_url: str
+    gates: list[Gate] = []
 
 
 class Signal(msgspec.Struct, frozen=True, kw_only=True):

@@ -20,7 +20,7 @@ from models.identity import Campaign
 from models.network import network_text
 from models.orders import Orders
 from models.rules import HOUR_MS, LIVE, CampaignRule
-from models.verdict import Reason, beyond_doubt, named
+from models.verdict import Reason, beyond_doubt, gates, named
 
 if TYPE_CHECKING:
     from models.campaigns import Campaigns, Evaluation, Judged
@@ -126,7 +126,7 @@ class Announcer:
             campaign.episode += 1
             campaign.updates = 0
             campaign.requests_before = len(candidate.rows)
-        alert_id = self._alert_id(campaign)
+        alert_id = self.alert_id(campaign)
         fresh = len(_beside(campaign, accounts))
         if dismissed or self.orders.is_undone(campaign.cluster_id, now):
             for account in accounts.tolist():
@@ -164,7 +164,7 @@ class Announcer:
             if self._mode != "shadow":
                 decisions.signals.extend((account_id, None) for account_id in state.directory.account_ids(told))
 
-    def _alert_id(self, campaign: Campaign) -> str:
+    def alert_id(self, campaign: Campaign) -> str:
         """One id for one statement: the campaign, its episode and how often it was updated."""
         text = f"{RULE} {campaign.cluster_id} {campaign.episode}"
         return "a-" + self._hash.digest(self._hash.text(text), "alert")
@@ -222,9 +222,7 @@ class Announcer:
         requests = int(candidate.covered.sum())
         severity = self._rule.severity_of(_size(campaign, candidate), judged.score)
         return Alert(
-            alert_id=self._alert_id(campaign)
-            if status != "update"
-            else f"{self._alert_id(campaign)}.{campaign.updates}",
+            alert_id=self.alert_id(campaign) if status != "update" else f"{self.alert_id(campaign)}.{campaign.updates}",
             dedup_key=f"distilwatch:{self._tenant}:{RULE}:{campaign.cluster_id}:{campaign.episode}",
             status=status,
             severity=severity,
@@ -247,7 +245,12 @@ class Announcer:
             atlas=ATLAS,
             summary=_summary(campaign, judged, requests),
             runbook_url=RUNBOOK,
+            gates=gates(judged.features, judged.evidence, self._rule, is_open=status != "open"),
         )
+
+    def template_digest(self, key: int) -> str:
+        """A template key as alerts show it."""
+        return self._hash.digest(key, "template")
 
     def _templates(self, evaluation: Evaluation, judged: Judged, state: Campaigns) -> list[Template]:
         """The most used templates as keyed digests."""
@@ -265,7 +268,7 @@ class Announcer:
             tokens = int(mine["tokens"].mean())
             found.append(
                 Template(
-                    digests=[self._hash.digest(int(key), "template") for key in best],
+                    digests=[self.template_digest(int(key)) for key in best],
                     length=tokens,
                     skeleton=f"{len(keys)} shared five-word runs in prompts of about {tokens} words",
                     accounts=len(np.unique(mine["account"])),
@@ -280,7 +283,7 @@ class Announcer:
         campaign.open = False
         mode = cast(Mode, campaign.mode or self._mode)
         alert = Alert(
-            alert_id=f"{self._alert_id(campaign)}.resolved",
+            alert_id=f"{self.alert_id(campaign)}.resolved",
             dedup_key=f"distilwatch:{self._tenant}:{RULE}:{campaign.cluster_id}:{campaign.episode}",
             status="resolved",
             severity="info",

@@ -140,6 +140,11 @@ class Campaigns:
             self._evaluate(max(self.watermark_ms, self._evaluated_ms), decisions, final=True)
         return decisions
 
+    def look(self) -> Evaluation | None:
+        """One more evaluation of what is held, for study: a detector that goes on must not be asked."""
+        self._evaluate(max(self.watermark_ms, self._evaluated_ms), Decisions(), final=True)
+        return self.latest
+
     def _take(self, due: SightingBatch, first: int, end: int) -> None:
         if end > first:
             part = due if (first, end) == (0, len(due)) else due.take(np.arange(first, end))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from models.alert import Evidence
+from models.alert import Evidence, Gate
 from models.clusters import Candidate
 from models.features import Features
 
@@ -66,6 +66,18 @@ def judge(features: Features, evidence: list[Evidence], rule: CampaignRule, *, i
     return Reason.HELD if is_open and score >= rule.hold_score else Reason.WEAK
 
 
+def gates(features: Features, evidence: list[Evidence], rule: CampaignRule, *, is_open: bool) -> list[Gate]:
+    """The bounds that ``judge`` compares, as an alert keeps them; an open campaign goes on from the second on."""
+    score = sum(item.weight for item in evidence)
+    found = [
+        Gate("score", score, rule.open_score),
+        *([Gate("score_to_go_on", score, rule.hold_score)] if is_open else []),
+        Gate("customers", features.customers, rule.customers_min),
+        Gate("core_part", features.core_part, _core_part_needed(features)),
+    ]
+    return found + [Gate("networks", features.networks, rule.networks_min)] * (features.networks > 0)
+
+
 def _core_part_needed(features: Features) -> float:
     """The part of touched accounts that must be core.
 
@@ -78,18 +90,19 @@ def _core_part_needed(features: Features) -> float:
     return min(CORE_PART_MIN, 0.5 * (1.0 - none - features.rate * none) / (1.0 - none))
 
 
+def needed(candidate: Candidate) -> tuple[float, float]:
+    """The share of its own requests, and the covered requests, from which on a willing account is named."""
+    core_share = float(np.median(candidate.share[candidate.core]))
+    core_count = float(np.median(candidate.covered[candidate.core]))
+    if candidate.core.sum() < UNDILUTED * len(candidate.account):
+        return max(NAMED_SHARE_MIN, STERN_SHARE * core_share), max(DILUTED_COUNT_MIN, DILUTED_COUNT * core_count)
+    return max(NAMED_SHARE_MIN, NAMED_SHARE * core_share), max(NAMED_COUNT_MIN, NAMED_COUNT * core_count)
+
+
 def named(candidate: Candidate) -> npt.NDArray[np.bool_]:
     """Which touched accounts are named members, each on its own requests measured against the core's."""
-    share, covered = candidate.share, candidate.covered
-    core_share = float(np.median(share[candidate.core]))
-    core_count = float(np.median(covered[candidate.core]))
-    if candidate.core.sum() < UNDILUTED * len(candidate.account):
-        enough_share = share >= max(NAMED_SHARE_MIN, STERN_SHARE * core_share)
-        enough_count = covered >= max(DILUTED_COUNT_MIN, DILUTED_COUNT * core_count)
-    else:
-        enough_share = share >= max(NAMED_SHARE_MIN, NAMED_SHARE * core_share)
-        enough_count = covered >= max(NAMED_COUNT_MIN, NAMED_COUNT * core_count)
-    chosen: npt.NDArray[np.bool_] = candidate.willing & enough_share & enough_count
+    share, count = needed(candidate)
+    chosen: npt.NDArray[np.bool_] = candidate.willing & (candidate.share >= share) & (candidate.covered >= count)
     return chosen
 
 

@@ -21,8 +21,8 @@ import msgspec
 from models.alert import SEVERITIES
 from models.cases import Case, CaseStatus
 from models.errors import ConfigError
-from models.labels import SUBJECTS, Label, Limits, Verdict, label_key
-from models.precision import RuleRecord, precision
+from models.labels import SUBJECTS, Limits, Verdict, label_key
+from models.precision import precision
 from streams.config import Settings
 from streams.desk import DeskHost, FeedNames, RefusedError, new_label, wall_ms
 from streams.desk_pages import alert_page, case_line, label_line, stats_page
@@ -33,7 +33,7 @@ ON_CASE = {"ack": "acknowledge", "close": "close", "reopen": "reopen"}
 ON_CLUSTER = {"undo": "undo", "redo": "redo"}
 ON_MATCH = {"silence": "silence", "unsilence": "unsilence"}
 ON_ACCOUNT = {"add": "allow", "remove": "disallow", "profile": "profile", "unprofile": "unprofile"}
-ListOf = Callable[[], Settings]
+SettingsOf = Callable[[], Settings]
 
 
 def add_feeds(parser: argparse.ArgumentParser) -> None:
@@ -78,17 +78,17 @@ def add_allow(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--networks", type=int, metavar="N", help="profile: buckets a day of account_networks")
 
 
-def run_alerts(parsed: argparse.Namespace, settings: ListOf) -> int:
+def run_alerts(parsed: argparse.Namespace, settings: SettingsOf) -> int:
     """Run ``alerts``; the exit code."""
     return asyncio.run(with_host(parsed, settings, lambda host: _alerts(host, parsed)))
 
 
-def run_allow(parsed: argparse.Namespace, settings: ListOf) -> int:
+def run_allow(parsed: argparse.Namespace, settings: SettingsOf) -> int:
     """Run ``allow``; the exit code."""
     return asyncio.run(with_host(parsed, settings, lambda host: _allow(host, parsed)))
 
 
-def feeds_of(parsed: argparse.Namespace, settings: ListOf) -> FeedNames:
+def feeds_of(parsed: argparse.Namespace, settings: SettingsOf) -> FeedNames:
     """The feeds that the options name; raises ConfigError where they name both kinds."""
     files = (parsed.alerts, parsed.signals, parsed.actions)
     if parsed.brokers and any(files):
@@ -101,7 +101,9 @@ def feeds_of(parsed: argparse.Namespace, settings: ListOf) -> FeedNames:
     return FeedNames(kafka=settings().kafka)
 
 
-async def with_host(parsed: argparse.Namespace, settings: ListOf, work: Callable[[DeskHost], Awaitable[int]]) -> int:
+async def with_host(
+    parsed: argparse.Namespace, settings: SettingsOf, work: Callable[[DeskHost], Awaitable[int]]
+) -> int:
     """Do ``work`` with a desk that has read everything there is."""
     host = DeskHost(feeds_of(parsed, settings).open())
     try:
@@ -228,9 +230,7 @@ def duration(text: str) -> int:
     return int(found[1]) * UNITS_MS[found[2]]
 
 
-def say(
-    parsed: argparse.Namespace, value: Case | Label | list[Any] | dict[str, Any] | list[RuleRecord], lines: list[str]
-) -> int:
+def say(parsed: argparse.Namespace, value: Any, lines: list[str]) -> int:
     """Give the answer in the form that was asked for."""
     if parsed.output == "json":
         sys.stdout.write(msgspec.json.encode(value).decode() + "\n")

@@ -1,0 +1,112 @@
+"""Labels on a real deployment: what a person says holds in the topics and in Redis, over kill -9, and to the end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from aiokafka import AIOKafkaProducer
+
+from streams.redis_signals import signal_key
+from tests.letter import letter
+from tests.system.deployment import System
+
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
+
+
+@pytest.fixture
+def system(kafka: str, redis_url: str, tmp_path: Path) -> Iterator[System]:
+    system = System(kafka, tmp_path, redis_url)
+    created = system.run("topics", "create")
+    assert created.returncode == 0, created.stderr
+    yield system
+    system.close()
+
+
+async def feed(system: System, start: int, end: int) -> None:
+    found = letter()
+    async with AIOKafkaProducer(bootstrap_servers=system.bootstrap, linger_ms=20) as producer:
+        for account, line in list(zip(found.accounts, found.lines, strict=True))[start:end]:
+            await producer.send(system.topics.requests, line, key=account.encode())
+
+
+async def told(system: System) -> dict[str, bool]:
+    """Whether each account that was ever told of is named by its last record."""
+    return {key.decode(): value is not None for key, value in await system.messages(system.topics.signals)}
+
+
+async def named(system: System) -> set[str]:
+    return {account for account, holds in (await told(system)).items() if holds}
+
+
+def say(system: System, *words: str) -> Any:
+    done = system.run(*words, "-o", "json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+async def settle(system: System, condition: Any, what: str) -> None:
+    for _ in range(200):
+        if condition(await told(system)):
+            return
+        await asyncio.sleep(0.5)
+    pytest.fail(f"waited for {what}: {system.logged()[-3000:]}")
+
+
+async def test_what_people_say_holds_on_topics_in_redis_and_over_kill_9(system: System, redis_url: str) -> None:
+    half = len(letter().lines) // 2
+    await feed(system, 0, half)
+    first = system.start()
+    await settle(system, lambda known: sum(known.values()) > 30, "the campaign to be named")
+    chosen = min(await named(system))
+    (case,) = [case for case in say(system, "alerts", "list") if case["alert"]["cluster_id"]]
+    cluster, key = case["alert"]["cluster_id"], signal_key(system.prefix, chosen)
+    say(system, "alerts", "ack", cluster, "--who", "kim")
+    say(system, "allow", "add", "--account", chosen, "--who", "kim", "--reason", "ours")
+    await settle(system, lambda known: not known[chosen], "the tombstone of the allowed account")
+    with redis.Redis.from_url(redis_url) as client:
+        await system.until(lambda: not client.exists(key), "Redis to forget the allowed account")
+        first.send_signal(signal.SIGKILL)
+        first.wait(20)
+        system.start()
+        await feed(system, half, len(letter().lines))
+
+        (system.folder / "labels").write_bytes(
+            b"".join((value or b"") + b"\n" for _, value in await system.messages(system.topics.labels))
+        )
+        expected = replayed(system)
+        assert expected == {account for account in letter().members if account in expected} - {chosen}
+        await settle(
+            system, lambda known: {who for who, holds in known.items() if holds} == expected, "the same accounts"
+        )
+        assert not client.exists(key)
+        shown = say(system, "alerts", "show", cluster)
+        assert (shown["acknowledged"]["who"], set(shown["members"])) == ("kim", expected)
+        assert system.counted("distilwatch_campaigns_events_total", outcome="allowed") > 0
+
+        say(system, "alerts", "undo", cluster, "--reason", "honest")
+        await settle(system, lambda known: not any(known.values()), "every signal of the cluster to be cleared")
+        await system.until(
+            lambda: not list(client.scan_iter(f"*signal:{{{system.prefix}}}*")), "Redis to forget them all"
+        )
+
+
+def replayed(system: System) -> set[str]:
+    """The accounts that a replay of everything names in the end under the same labels."""
+    (system.folder / "events.jsonl").write_bytes(letter().file())
+    names = {name: str(system.folder / name) for name in ("events.jsonl", "labels", "signals")}
+    done = system.run(
+        "replay", names["events.jsonl"], "--labels", names["labels"], "--signals", names["signals"], "--quiet"
+    )
+    assert done.returncode == 0, done.stderr
+    last = {}
+    for line in (system.folder / "signals").read_text().splitlines():
+        said = json.loads(line)
+        last[said["account_id"]] = "tombstone" not in said
+    return {account for account, holds in last.items() if holds}
