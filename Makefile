@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help install demo test test-faults check bench bench-detection clean
+.PHONY: help install demo test test-faults check check-deploy bench bench-detection clean
 help:  ## what can be run
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
 
@@ -29,6 +29,10 @@ check: install  ## format, lint, types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+check-deploy: install  ## compose file and manifests against the schemas of Docker Compose and Kubernetes
+	$(BIN)/pip install -q -c constraints.txt -e '.[deploy]'
+	$(BIN)/python -m pytest tests/docker
 
 bench: install  ## every figure in README and docs, beside its peer; non-zero on a breach
 	$(BIN)/python -m bench

