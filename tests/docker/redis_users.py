@@ -9,14 +9,14 @@ from tests.servers import ROOT, Process, find_redis, free_port
 
 
 class GuardedRedis(Process):
-    """Its users are ``worker`` and ``limiter``; the default one is off."""
+    """Its users are ``detector`` and ``limiter``; the default one is off."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.port = free_port()
-        for name in ("worker", "limiter"):
+        for name in ("detector", "limiter"):
             (folder / f"redis_{name}_password").write_text(f"password-of-{name}\n")
-        self.worker_url = self.url_of("worker", "password-of-worker")
+        self.worker_url = self.url_of("detector", "password-of-detector")
         self.limiter_url = self.url_of("limiter", "password-of-limiter")
         # The script calls it by the name that it has in the image.
         (folder / "bin").mkdir()

@@ -21,7 +21,7 @@ COMPOSE = yaml.safe_load((ROOT / "docker/compose.yaml").read_text())
 SERVICES = COMPOSE["services"]
 OURS = {name: service for name, service in SERVICES.items() if "build" in service}
 MANIFESTS = ROOT / "docker/kubernetes"
-NEEDED = ("DISTILWATCH_SECRET", "REDIS_WORKER_PASSWORD", "REDIS_LIMITER_PASSWORD", "DISTILWATCH_LIMITER_TOKEN")
+NEEDED = ("DISTILWATCH_SECRET", "WORKER_REDIS_PASSWORD", "LIMITER_REDIS_PASSWORD", "DISTILWATCH_LIMITER_TOKEN")
 
 
 def documents() -> list[dict[str, Any]]:
@@ -91,10 +91,10 @@ def test_docker_compose_reads_it() -> None:
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert set(done.stdout.split()) == set(SERVICES)
-    without = {name: value for name, value in env.items() if name != "REDIS_WORKER_PASSWORD"}
+    without = {name: value for name, value in env.items() if name != "WORKER_REDIS_PASSWORD"}
     missing = subprocess.run(command, cwd=ROOT, env=without, capture_output=True, text=True, timeout=60, check=False)
     assert missing.stdout == ""
-    assert "REDIS_WORKER_PASSWORD is missing" in missing.stderr
+    assert "WORKER_REDIS_PASSWORD is missing" in missing.stderr
 
 
 # The manifests.

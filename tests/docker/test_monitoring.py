@@ -94,16 +94,3 @@ def test_the_expressions_of_boards_are_promql(tmp_path: Path) -> None:
     rules = [{"record": f"panel_{number}", "expr": expression} for number, expression in enumerate(found)]
     (tmp_path / "boards.yml").write_text(yaml.safe_dump({"groups": [{"name": "boards", "rules": rules}]}))
     assert f"{len(found)} rules found" in checked("promtool", "check", "rules", tmp_path / "boards.yml")
-
-
-def test_every_exported_metric_that_grows_or_waits_is_on_a_board() -> None:
-    _, exported = exported_metrics()
-    shown = set().union(*(metrics_in(target["expr"]) for b in BOARDS for p in panels(b) for target in p["targets"]))
-    elsewhere = exported - shown
-    # Of use when something is looked into, and no part of the view of every day.
-    assert elsewhere <= {
-        "distilwatch_output_records_total", "distilwatch_watermark_timestamp_ms", "distilwatch_last_poll_age_seconds",
-        "distilwatch_restore_seconds", "distilwatch_replayed_records_total", "distilwatch_redis_up",
-        "distilwatch_control_records_total", "distilwatch_sink_waiting_notifications", "distilwatch_limiter_signals",
-        "distilwatch_limiter_skipped_signals_total",
-    }  # fmt: skip
