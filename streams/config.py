@@ -102,9 +102,11 @@ class LimiterSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IntakeSettings:
-    """How much ``intake`` takes at once, and from whom."""
+    """How much ``intake`` takes at once, and from whom; what a gateway's callback sends, and where."""
 
     port: int
+    url: str
+    send: str
     token: Secret | None
     body_bytes: int
     pending_bytes: int
@@ -251,6 +253,13 @@ def _limiter(read: _Reader) -> LimiterSettings:
 def _intake(read: _Reader) -> IntakeSettings:
     return IntakeSettings(
         port=read.integer("DISTILWATCH_INTAKE_PORT", 8323, 0, 65_535),
+        url=read.text(
+            "DISTILWATCH_INTAKE_URL",
+            "http://127.0.0.1:8323/v1/events",
+            pattern=r"https?://[^\s@]+",
+            hint="http://host:port/v1/events",
+        ),
+        send=read.choice("DISTILWATCH_INTAKE_SEND", "sketch", "text"),
         token=read.secret("DISTILWATCH_INTAKE_TOKEN", least=16),
         body_bytes=read.integer("DISTILWATCH_INTAKE_BODY_BYTES", 8 << 20, 1 << 10, 256 << 20),
         pending_bytes=read.integer("DISTILWATCH_INTAKE_PENDING_BYTES", 64 << 20, 1 << 10, 4 << 30),

@@ -21,7 +21,9 @@ from functools import partial
 from pathlib import Path
 
 KAFKA_VERSION = "4.1.0"
+LITELLM_VERSION = "1.106.2"
 ROOT = Path(__file__).resolve().parent.parent
+LITELLM = ROOT / ".cache" / f"litellm-{LITELLM_VERSION}"
 JARS = ROOT / ".cache" / f"kafka-{KAFKA_VERSION}"
 POM = f"""<project>
   <modelVersion>4.0.0</modelVersion>
@@ -55,6 +57,14 @@ log.cleaner.dedupe.buffer.size=8388608
 DEBIAN_REDIS = ["redis-server", "redis-tools", "liblzf1", "libjemalloc2", "liblua5.1-0", "lua-bitop", "lua-cjson"]
 DEBIAN_REDIS += ["libatomic1", "libhiredis0.14"]
 """With what redis-server needs beyond a small Debian."""
+
+
+LITELLM_KEYS = """
+from litellm.proxy._types import UserAPIKeyAuth
+
+async def known(request, api_key):
+    return UserAPIKeyAuth(api_key=api_key)
+"""
 
 
 class Missing(Exception):
@@ -317,6 +327,58 @@ def find_envoy() -> str:
     return found
 
 
+def find_litellm(*, install: bool = False) -> str:
+    """The interpreter of an environment with the LiteLLM proxy, whose pins are not ours.
+
+    Args:
+        install: make that environment in the cache where it is missing: a minute or two and 900 MB.
+
+    Raises:
+        Missing: there is none.
+    """
+    python = LITELLM / "bin" / "python"
+    if install and not python.exists():
+        part = LITELLM.with_name(f"{LITELLM.name}-part-{os.getpid()}")
+        subprocess.run([sys.executable, "-m", "venv", str(part)], check=True)
+        ours = ["aiokafka", "datasketch", "msgspec", "numba", "prometheus-client", "redis[hiredis]"]
+        wanted = [f"litellm[proxy]=={LITELLM_VERSION}", *ours]
+        done = subprocess.run([str(part / "bin" / "python"), "-m", "pip", "install", "-q", *wanted], check=False)
+        if done.returncode:
+            shutil.rmtree(part, ignore_errors=True)
+            raise Missing(f"no LiteLLM: pip could not install litellm[proxy]=={LITELLM_VERSION}")
+        part.rename(LITELLM)  # A whole environment or none, as with the jars.
+    if not python.exists():
+        raise Missing("no LiteLLM: run python -m tests.servers")
+    return str(python)
+
+
+class LitellmServer(Process):
+    """A LiteLLM proxy on ``docker/litellm.yaml``, its model at ``model_port``; every key is somebody's."""
+
+    def __init__(self, folder: Path, model_port: int, env: dict[str, str]) -> None:
+        super().__init__(folder)
+        self.port = free_port()
+        text = (ROOT / "docker" / "litellm.yaml").read_text()
+        assert text.count("127.0.0.1:8000") == 1
+        text = text.replace("127.0.0.1:8000", f"127.0.0.1:{model_port}")
+        (folder / "config.yaml").write_text(f"{text}\ngeneral_settings:\n  custom_auth: keys.known\n")
+        (folder / "keys.py").write_text(LITELLM_KEYS)
+        quiet = {
+            "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+            "LITELLM_MASTER_KEY": f"sk-{uuid.uuid4().hex}{uuid.uuid4().hex}",
+            "PYTHONPATH": str(ROOT),
+            "NO_PROXY": "*",
+        }
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("DISTILWATCH_", "REDIS_"))}
+        self.env = kept | quiet | env
+
+    def start(self) -> None:
+        """Start; some ten seconds, most of them imports."""
+        run = "from litellm.proxy.proxy_cli import run_server; run_server()"
+        options = ["--config", str(self.folder / "config.yaml"), "--host", "127.0.0.1", "--port", str(self.port)]
+        self.launch([find_litellm(), "-c", run, *options], self.port, timeout_s=180, env=self.env)
+
+
 class EnvoyServer(Process):
     """An Envoy on ``docker/envoy.yaml`` with the ports of this run in place of the file's."""
 
@@ -367,8 +429,9 @@ def find_tls_redis() -> tuple[str, dict[str, str]]:
 def main() -> int:
     """Prepare what can be, and name what is missing; 0 when all of it can be started."""
     missing = []
-    installed = (find_jars, find_browser, find_alertmanager, find_prometheus)
-    for find in (find_java, find_redis, find_tls_redis, *(partial(find, install=True) for find in installed)):
+    installed = (find_jars, find_litellm, find_browser, find_alertmanager, find_prometheus)
+    present = (find_java, find_redis, find_tls_redis, find_envoy)
+    for find in (*present, *(partial(find, install=True) for find in installed)):
         try:
             find()
         except Missing as reason:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,41 +13,14 @@ from tests.conftest import absent
 from tests.servers import EnvoyServer, Missing, wait_for
 from tests.streams.limiter.process import LimiterProcess, call
 from tests.streams.limiter.signals import Signals
+from tests.streams.limiter.upstream import Upstream
 
 pytestmark = pytest.mark.servers
 
 
-class Api:
-    """The API behind Envoy: says which headers reached it. A thread with a loop of its own."""
-
-    def __init__(self) -> None:
-        self.port = 0
-        self.loop = asyncio.new_event_loop()
-        self.started = threading.Event()
-        self.thread = threading.Thread(target=self._serve, daemon=True)
-        self.thread.start()
-        assert self.started.wait(20)
-
-    def _serve(self) -> None:
-        asyncio.set_event_loop(self.loop)
-        self.loop.run_until_complete(self._start())
-        self.started.set()
-        self.loop.run_forever()
-
-    async def _start(self) -> None:
-        async def echo(request: web.Request) -> web.Response:
-            return web.json_response({name.lower(): value for name, value in request.headers.items()})
-
-        application = web.Application()
-        application.router.add_route("*", "/{path:.*}", echo)
-        runner = web.AppRunner(application)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        self.port = runner.addresses[0][1]
-
-    def stop(self) -> None:
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self.thread.join(20)
+async def echo(request: web.Request) -> web.Response:
+    """The API: says which headers reached it."""
+    return web.json_response({name.lower(): value for name, value in request.headers.items()})
 
 
 class Gateway:
@@ -67,7 +38,7 @@ class Gateway:
 
 @pytest.fixture(scope="module")
 def gateway(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    folder, api = tmp_path_factory.mktemp("gateway"), Api()
+    folder, api = tmp_path_factory.mktemp("gateway"), Upstream(echo)
     signals = Signals(redis_url)
     signals.put([signals.signal("blocked", "block"), signals.signal("challenged", "challenge", cluster="c-2")])
     signals.put([signals.signal(f"member-{number}", cluster="c-3") for number in range(200)], per_minute=480)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ import pytest
 
 from streams.limiter.reader import AsyncReader, Reader, Verdict
 from streams.redis_keys import signal_key
-from tests.servers import RedisServer
+from tests.servers import ROOT, RedisServer
 from tests.streams.limiter.signals import Signals
 
 pytestmark = pytest.mark.servers
@@ -106,3 +107,17 @@ def test_rubbish_is_allowed_counted_and_not_kept(redis_url: str, host: type[Any]
     asked = Asked(host, redis_url, tenant=signals.tenant, timeout_ms=2_000)
     assert [asked("a").source for _ in range(2)] == ["unreadable"] * 2
     assert asked("a").action == "allow"
+
+
+def test_the_example_of_the_page_runs(redis_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    page = (ROOT / "docs" / "limiter.md").read_text()
+    (example,) = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert example.count("redis://127.0.0.1:6379/0") == 1
+    exec(compile(example.replace("redis://127.0.0.1:6379/0", redis_url), "limiter.md", "exec"), {})
+    assert capsys.readouterr().out.startswith("allow 1.0 ")
+
+
+def test_the_page_shows_the_configuration_that_runs() -> None:
+    page = (ROOT / "docs" / "limiter.md").read_text()
+    (shown,) = re.findall(r"^```yaml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert shown in (ROOT / "docker" / "litellm.yaml").read_text()
