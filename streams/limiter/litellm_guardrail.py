@@ -42,5 +42,5 @@ class DistilwatchGuardrail(CustomGuardrail):  # type: ignore[misc]  # untyped th
         if found.over:
             raise HTTPException(429, detail=SAID, headers={"retry-after": str(found.retry_after_s)})
         if found.verdict.action == "challenge":
-            data.setdefault("metadata", {})["distilwatch_action"] = "challenge"
+            data.setdefault("metadata", {})["x-distilwatch-action"] = "challenge"
         return data
