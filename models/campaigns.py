@@ -148,7 +148,9 @@ class Campaigns:
     def _take(self, due: SightingBatch, first: int, end: int) -> None:
         if end > first:
             part = due if (first, end) == (0, len(due)) else due.take(np.arange(first, end))
-            self.announcer.orders.count(part.rows["account"], part.rows["customer"], int(part.rows["at"][0]))
+            orders, since_ms = self.announcer.orders, int(part.rows["at"][0])
+            orders.count(part.rows["account"], part.rows["customer"], since_ms)
+            orders.count_keys(part.keys, since_ms)
             self._novel_since += self.covered.add(part, self.watch_start_ms + SETTLE_MS)
             if not self._rows_since:
                 self._since_ms = int(part.rows["at"][0])

@@ -116,6 +116,12 @@ class Case(msgspec.Struct, kw_only=True):
         """Whether it still wants somebody."""
         return self.status in ("open", "acknowledged")
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether it was confirmed and has not ended: what its members do is known."""
+        confirmed = self.verdict is not None and self.verdict.verdict == "confirmed"
+        return self.status == "closed" and confirmed and self.last.status != "resolved"
+
 
 class Notification(msgspec.Struct, frozen=True, kw_only=True):
     """What a sink sends; repeats after a crash have the same ``notification_id``. A summary has no case."""

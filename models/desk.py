@@ -237,7 +237,7 @@ class Desk:
         for case in self.cases.values():
             if case.alert.cluster_id is None:
                 self._refresh(case)  # ends by time alone
-        open_clusters = {case.alert.cluster_id for case in self.cases.values() if case.live}
+        open_clusters = {case.alert.cluster_id for case in self.cases.values() if case.live or case.goes_on}
         found: list[Notification] = []
         held: list[Case] = []
         for case in sorted(self.cases.values(), key=_urgency):

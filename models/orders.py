@@ -35,7 +35,8 @@ class _Active:
     since_ms: int
     until_ms: int
     hashes: UInt64
-    names: frozenset[str]
+    names: dict[str, str]  # with the key of their label
+    keys: list[str]  # of the labels, as the hashes are
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class Orders:
     """The labels in force that change decisions, by family and key. Pure: ``now_ms`` is event time."""
 
     def __init__(self, keyed_hash: KeyedHash) -> None:
-        self.hits: Counter[str] = Counter()  # requests left out, by the kind of entry
+        self.hits: Counter[str] = Counter()  # requests left out, by the key of the entry
         self.refused = 0
         self._columns = EventColumns(keyed_hash)
         self._digests = keyed_hash.derive(b"alert")
@@ -98,7 +99,8 @@ class Orders:
             max((end for end in ends if end <= now_ms), default=-(1 << 62)),
             min((end for end in ends if end > now_ms), default=1 << 62),
             hashes,
-            frozenset(names),
+            {label.subject[field]: label.key for label in entries},
+            [label.key for label in entries],
         )
         self._active[family, field] = found
         return found
@@ -113,11 +115,30 @@ class Orders:
         return mask
 
     def count(self, accounts: UInt64, customers: UInt64, now_ms: int) -> None:
-        """Count requests that the allowlist leaves out, each once."""
+        """Count requests that the allowlist leaves out, each once for every entry that does."""
         for field, values in zip(FIELDS, (accounts, customers), strict=True):
-            hashes = self._in_force("allow", field, now_ms).hashes
-            if len(hashes):
-                self.hits[field] += int(np.isin(values, hashes).sum())
+            active = self._in_force("allow", field, now_ms)
+            if len(active.hashes):
+                key_of = dict(zip(active.hashes.tolist(), active.keys, strict=True))
+                found, counts = np.unique(values[np.isin(values, active.hashes)], return_counts=True)
+                self.hits.update(dict(zip((key_of[value] for value in found.tolist()), counts.tolist(), strict=True)))
+
+    def count_keys(self, keys: UInt64, now_ms: int) -> None:
+        """Count uses of allowed template keys, as far as an evaluation has met them."""
+        wanted = self._in_force("allow", "template", now_ms).names
+        if wanted:
+            known = {key: wanted[digest] for key, digest in self._digest_of.items() if digest in wanted}
+            for key, entry in known.items():
+                uses = int((keys == np.uint64(key)).sum())
+                if uses:
+                    self.hits[entry] += uses
+
+    def hits_by_field(self) -> dict[str, int]:
+        """The same by what the entries are about: a bounded number of figures, for metrics."""
+        found: Counter[str] = Counter()
+        for key, count in self.hits.items():
+            found[next(field for field in (*FIELDS, "template") if f'"{field}"' in key)] += count
+        return dict(found)
 
     def allowed_keys(self, keys: UInt64, now_ms: int) -> npt.NDArray[np.bool_]:
         """Which template keys carry a digest on the allowlist."""

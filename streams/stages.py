@@ -322,7 +322,7 @@ class CampaignsStage:
 
     def counts(self) -> Mapping[tuple[str, str], int]:
         """Rows in, decisions out, envelopes that came again, and what the allowlist left out."""
-        hits = {("allowed", field): count for field, count in self.campaigns.announcer.orders.hits.items()}
+        hits = {("allowed", field): count for field, count in self.campaigns.announcer.orders.hits_by_field().items()}
         return {**self._counts, **hits, ("repeated", ""): self._inbox.repeated}
 
     def snapshot(self) -> bytes:

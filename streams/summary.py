@@ -43,6 +43,8 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     first_ts: int | None
     last_ts: int | None
     wall_s: float
+    allowed: dict[str, int] = {}
+    """Covered requests that each entry of the allowlist left out."""
 
     @property
     def unaccounted(self) -> int:
@@ -169,6 +171,9 @@ def _accounting(result: RunSummary) -> list[str]:
         f"Read {result.read:,} = accepted {result.accepted:,} + rejected {rejected:,}"
         f"{f' ({reasons})' if reasons else ''} + duplicate {result.duplicate:,} + late {result.late:,}."
     ]
+    if result.allowed:
+        entries = _plural(len(result.allowed), "entry").replace("entrys", "entries")
+        lines.append(f"{entries} of the allowlist left out {_plural(sum(result.allowed.values()), 'request')}.")
     if result.unaccounted:
         lines.append(f"MISMATCH: {result.unaccounted:,} of the records read are not accounted for; please report this.")
     rate = result.read / result.wall_s if result.wall_s > 0 else 0.0

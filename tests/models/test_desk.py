@@ -163,8 +163,10 @@ def test_alerts_of_members_wait_while_their_cluster_is_open():
     assert [found.case and found.case.alert.rule for found in desk.due(NOW)] == ["campaign", "account_volume"]
     ann = desk.cases[of_account("ann").dedup_key]
     assert ann.why is Why.CLUSTER_OPEN
+    desk.take_label(label("close", verdict="confirmed"))
+    assert [found.why for found in desk.due(NOW)] == [Why.CLOSED], "what members of a confirmed campaign do is known"
     desk.take_label(label("close", verdict="false_positive"))
-    assert [found.why for found in desk.due(NOW)] == [Why.CLOSED, Why.FIRST]
+    assert [found.why for found in desk.due(NOW)] == [Why.FIRST]
 
 
 def test_an_account_case_ends_with_event_time():

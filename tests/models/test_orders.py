@@ -77,7 +77,7 @@ def test_an_allowed_account_is_cleared_at_once_and_never_named_again(plain):
     assert {who for who, named in story.last().items() if named} == others
     assert all(account not in alert.members_sample for alert in story.alerts if alert.ts > story.alerts[0].ts)
     assert story.alerts[-1].accounts == plain.alerts[-1].accounts - 1
-    assert story.pipeline.campaigns.announcer.orders.hits["account_id"] > 0
+    assert story.pipeline.campaigns.announcer.orders.hits_by_field()["account_id"] > 0
 
 
 def test_an_account_allowed_before_it_is_named_gets_a_tombstone_and_no_signal(plain):
@@ -204,3 +204,12 @@ def test_an_allowed_account_trips_no_rule():
     assert volumes(label("allow", {"account_id": "bulk"})) == []
     assert volumes(label("allow", {"org_id": "acme"})) == []
     assert volumes(label("allow", {"org_id": "other"})) == [("account_volume", 20.0)]
+
+
+def test_hits_are_counted_by_entry(plain):
+    _, account, _ = named_at(plain)
+    digest = plain.alerts[-1].templates[0].digests[0]
+    allowed, template = label("allow", {"account_id": account}), label("allow", {"template": digest})
+    hits = Story({0: [allowed, template]}).pipeline.campaigns.announcer.orders.hits
+    assert set(hits) == {allowed.key, template.key}
+    assert all(count > 0 for count in hits.values())

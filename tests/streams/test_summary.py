@@ -97,6 +97,13 @@ def test_an_account_that_does_not_add_up_is_said_loudly() -> None:
     assert "MISMATCH: 7 of the records read" in flat(summarise(broken))
 
 
+def test_what_the_allowlist_left_out_is_said() -> None:
+    assert "allowlist" not in flat(summarise(run()))
+    told = flat(summarise(run(allowed={"allow a": 1_200, "allow b": 34})))
+    assert "2 entries of the allowlist left out 1,234 requests." in told
+    assert "1 entry of the allowlist left out 1 request." in flat(summarise(run(allowed={"allow a": 1})))
+
+
 def test_nothing_found_and_nothing_read() -> None:
     assert flat(summarise(run())).startswith("No campaign found, in 950 requests")
     empty = run(
