@@ -65,7 +65,9 @@ class _Time:
             midnight = at % 86_400_000 == 0
             form = "%d %b" if midnight else "%H:%M"
             yield _line(self.x(at), y, self.x(at), y + 4, "axis")
-            yield _text(self.x(at), y + 18, clock(at, form=form), "tick", anchor="middle")
+            edge = self.x(at) > WIDTH - 40
+            place = WIDTH - RIGHT if edge else self.x(at)
+            yield _text(place, y + 18, clock(at, form=form), "tick", anchor="end" if edge else "middle")
 
 
 def _top(values: Iterable[float]) -> float:

@@ -110,6 +110,7 @@ def settings_of(parsed: argparse.Namespace) -> ConsoleSettings:
             base_url=parsed.base_url,
             audit=audit,
             workers=tuple(parsed.worker),
+            sinks=bool(parsed.config or os.environ.get(SETTING)),
         )
     )
 

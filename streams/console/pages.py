@@ -25,6 +25,10 @@ from streams.rules_text import explained
 QUERY_MAX = 128
 EVIDENCE_OF_ACCOUNT = 4
 ACCOUNT_ID_MAX = 1_024
+NO_SIGNAL = {
+    False: "Nothing so far: no account has shown enough by itself.",
+    True: "Nothing any more: its accounts were let go.",
+}
 EMPTY = {
     "none": "Waiting for the first request. An alert appears here when many accounts that should have nothing to do "
     "with each other send requests cut from the same template, each too few to stand out alone.",
@@ -81,7 +85,7 @@ class Reading:
 
     def _behind(self) -> str:
         late = [stage.behind_ms for stage in self._context.fleet.stages if stage.behind_ms is not None]
-        return span(max(late)) if late else "not known"
+        return span(max(late)) if late else ""
 
     async def alert(self, request: web.Request) -> web.Response:
         """A link from a pager or ticket: to the case."""
@@ -115,6 +119,7 @@ class Reading:
         signals = [desk.desk.members.signal(account) for account in desk.members(alert.cluster_id or "")]
         evidence, most = views.weighed(alert)
         silence = desk.desk.silenced_by(case, now_ms())
+        undone = desk.desk.in_force("undo", {"cluster_id": alert.cluster_id or ""}, now_ms())
         runbook = alert.runbook_url
         return self._writer.page(
             request,
@@ -129,7 +134,8 @@ class Reading:
             runbook_text=runbook,
             standing=views.standing(case, silence),
             silence=silence,
-            undone=desk.desk.in_force("undo", {"cluster_id": alert.cluster_id or ""}, now_ms()),
+            undone=undone,
+            no_signal=NO_SIGNAL[_dismissed(case, undone)],
             evidence=evidence,
             most=most,
             growth=views.growth(case),
@@ -137,10 +143,10 @@ class Reading:
             actions=views.actions(signals),
             mode=views.MODES[alert.mode],
             history=views.history(case, labels),
-            told=views.told(case),
+            told=views.told(case, sinks=self._context.settings.sinks),
             account_link=views.account_link(alert.account_id or ""),
             here=here(request),
-            **_members(request, case, signals),
+            **_members(request, case, signals, undone),
         )
 
     async def account(self, request: web.Request) -> web.Response:
@@ -239,7 +245,7 @@ def _found(desk: DeskHost, request: web.Request) -> Case:
     return case
 
 
-def _members(request: web.Request, case: Case, signals: list[Signal | None]) -> dict[str, Any]:
+def _members(request: web.Request, case: Case, signals: list[Signal | None], undone: Label | None) -> dict[str, Any]:
     """The table of members: those the search finds, a page of them."""
     query = request.query.get("q", "")[:QUERY_MAX]
     found = [signal for signal in signals if signal is not None and query.casefold() in signal.account_id.casefold()]
@@ -249,8 +255,14 @@ def _members(request: web.Request, case: Case, signals: list[Signal | None]) -> 
     elif signals:
         note = f"{plural(len(signals), 'account')} named to the limiter so far, of {count(case.alert.accounts)}"
     else:
-        note = "No account is named yet: the first must repeat themselves."
+        note = NO_SIGNAL[_dismissed(case, undone)]
     return {"members": views.members(page), "members_note": note, "pages": pages, "query": query}
+
+
+def _dismissed(case: Case, undone: Label | None) -> bool:
+    """Whether people have said that its accounts are to be let go."""
+    verdict = case.verdict or case.verdict_before
+    return undone is not None or (verdict is not None and verdict.verdict not in (None, "confirmed"))
 
 
 def _brief(case: Case) -> dict[str, str]:

@@ -32,6 +32,7 @@ class ConsoleSettings:
     base_url: str = ""
     audit: Path | None = None
     workers: tuple[str, ...] = ()
+    sinks: bool = False  # whether this process tells anybody of alerts
 
     @property
     def names(self) -> frozenset[str]:

@@ -280,12 +280,14 @@ def actions(signals: Iterable[Signal | None]) -> list[tuple[str, int]]:
     return [(action, found[action]) for action in ACTIONS if found[action]]
 
 
-def told(case: Case) -> str:
-    """Whether somebody was paged, and why or why not."""
+def told(case: Case, *, sinks: bool) -> str:
+    """Whether somebody was told, and why or why not."""
+    if not sinks:
+        return "this console has no sinks: it tells nobody"
     why = case.why.value.removeprefix("held_").replace("_", " ")
     if case.told is None:
-        return f"nobody was paged: {why}"
-    return f"last paged {clock(case.told.at_ms)} ({case.told.kind}); since then: {why}"
+        return f"nobody was told: {why}"
+    return f"last told {clock(case.told.at_ms)} ({case.told.kind}); since then: {why}"
 
 
 def rules(cases: Iterable[Case], modes: Mapping[str, str]) -> list[dict[str, Any]]:

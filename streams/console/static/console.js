@@ -118,6 +118,11 @@ function unfold(id) {
   }
 }
 
+function openWanted() {
+  const wanted = location.hash.slice(1);
+  if (["close", "silence", "undo"].includes(wanted)) unfold(wanted);
+}
+
 const KEYS = {
   j: () => step(1),
   k: () => step(-1),
@@ -157,8 +162,8 @@ if (document.body.dataset.live) {
   help.hidden = false;
   help.addEventListener("click", () => byId("help").showModal());
   for (const part of document.querySelectorAll("[data-part]")) part.dataset.shown = part.innerHTML;
-  const wanted = location.hash.slice(1);
-  if (wanted === "close" || wanted === "silence" || wanted === "undo") unfold(wanted);
+  openWanted();
+  addEventListener("hashchange", openWanted);
   listen();
   // A time such as "12 s ago" grows old although nothing happens; when nothing comes at all, that must show.
   setInterval(refresh, 15000);

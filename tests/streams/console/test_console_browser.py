@@ -75,7 +75,7 @@ LOWEST_CONTRAST = """(() => {
 })()"""
 """The least contrast of any written text, by the formula of WCAG 2, and where it is."""
 SPILLED = """[...document.querySelectorAll("main *")]
-  .filter((node) => node.getBoundingClientRect().right > innerWidth + 0.5 && !node.closest(".hidden, svg"))
+  .filter((node) => node.getBoundingClientRect().right > innerWidth + 0.5 && !node.closest(".hidden, svg, .scroll"))
   .map((node) => node.outerHTML.slice(0, 80))"""
 
 
@@ -297,10 +297,10 @@ async def test_colours_can_be_chosen_against_the_system(tab: Tab, console) -> No
     await tab.open(url(console[0]), scheme="dark")
     dark = await tab.value(ground)
     await click(tab, ".to-light")
-    await tab.until("document.documentElement.dataset.theme === 'light'")
+    await tab.until("document.documentElement?.dataset.theme === 'light'")
     assert await tab.value(ground) != dark
     await click(tab, ".to-dark")
-    await tab.until("document.documentElement.dataset.theme === 'dark'")
+    await tab.until("document.documentElement?.dataset.theme === 'dark'")
     assert await tab.value(ground) == dark
 
 
