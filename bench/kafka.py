@@ -45,6 +45,8 @@ PEER_WARM_EVENTS = 300
 PARTITIONS = 2
 SECRET = "bench-secret-0123456789"
 TIMEOUT_S = 240.0
+SCRAPE_S = 1.0
+"""Between two looks at the worker's metrics: an answer is 10 ms of its CPU, and a scraper asks every 15 s."""
 PEER_WINDOW = timedelta(hours=1)
 PEER_KEPT = timedelta(days=1)
 _BATCH_BYTES = 900_000
@@ -85,13 +87,13 @@ async def produce(bootstrap: str, topic: str, lines: Sequence[bytes], partitions
         await asyncio.gather(*sent)
 
 
-def until(condition: Callable[[], bool], process: subprocess.Popen[bytes], what: str) -> None:
+def until(condition: Callable[[], bool], process: subprocess.Popen[bytes], what: str, every_s: float = 0.1) -> None:
     """Poll a condition of a live process."""
     end = time.monotonic() + TIMEOUT_S
     while not condition():
         if process.poll() is not None or time.monotonic() > end:
             raise RuntimeError(f"waited in vain for {what}; the process {'ended' if process.poll() else 'runs'}")
-        time.sleep(0.1)
+        time.sleep(every_s)
 
 
 class Worker:
@@ -131,11 +133,12 @@ class Worker:
         """Feed ``lines`` and wait until ``total`` events went through all stages; (wall, CPU) seconds spent."""
         wall, cpu = time.monotonic(), cpu_s(self.process.pid)
         asyncio.run(produce(self.bootstrap, self.topics.requests, lines, PARTITIONS))
-        until(lambda: self.metric("distilwatch_observe_events_total") == total, self.process, f"{total:,} events")
+        seen = "distilwatch_observe_events_total"
+        until(lambda: self.metric(seen) == total, self.process, f"{total:,} events", SCRAPE_S)
         quiet = 0
-        while quiet < 3:  # what follows Observe comes some checkpoints later
+        while quiet < 2:  # what follows Observe comes some checkpoints later
             quiet = quiet + 1 if self.metric("distilwatch_input_lag_records") == 0 else 0
-            time.sleep(0.2)
+            time.sleep(SCRAPE_S)
         return time.monotonic() - wall, cpu_s(self.process.pid) - cpu
 
     def stop(self) -> None:

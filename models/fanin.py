@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from models.admission import UNSET
 from models.doorkeeper import Doorkeeper
-from models.fanin_kernel import FORGET_MS, HOT, HOT_CUSTOMERS, WARM, WINDOW_MS, fold, gather, settle
+from models.fanin_kernel import BLOCK, FORGET_MS, HOT, HOT_CUSTOMERS, WARM, WINDOW_MS, fold, gather, settle
 from models.pending import Pending
 from models.sighting import SIGHTING, SightingBatch
 from models.table import Table, grown
@@ -90,7 +90,7 @@ class FanIn:
         total, start = 0, int(self.span[0])
         while (done := int(self.span[0]) - start) < len(batch):
             rest = batch.part(done, len(batch))
-            self.hot = grown(self.hot, int(self.hot_count[0]) + int(rest.offsets[1]))
+            self.hot = grown(self.hot, int(self.hot_count[0]) + int(rest.offsets[min(BLOCK, len(rest))]))
             total += fold(
                 (rest.rows, rest.keys, rest.offsets),
                 (self.doorkeeper.cells, self.doorkeeper.counts),

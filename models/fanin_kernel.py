@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from models.accounts import DAY_MS, HOUR_MS
-from models.compiled import jit
-from models.doorkeeper import ABSENT, OTHER, SAME, TICK_MS, bucket_of, touch
+from models.compiled import jit, jit_part
+from models.doorkeeper import HANDED_ON, OTHER, TICK_MS, bucket_of, touch
 from models.prefetch import AHEAD, prefetch
 from models.sighting import FIRST_TURN
-from models.table import find, insert
+from models.table import EMPTY, find, insert
 
 HOT_CUSTOMERS = 8  # distinct customers in the window at which a key counts as shared; 4 costs precision, 12 delay
 WINDOW_MS = DAY_MS
@@ -27,6 +27,8 @@ FORGET_MS = 7 * DAY_MS
 JUDGED_USES = 32
 FIRST_TURNS_MIN = 0.7
 NETWORKS_MIN = 4
+BLOCK = 16
+"""Rows looked at before the first of them is used: some 150 keys, whose lines of memory the cache can hold."""
 
 WARM = np.dtype(
     [("key", "u8"), ("last_ts", "i8"), ("uses", "i8", (HOT_CUSTOMERS - 1,)), ("count", "u4"), ("hot", "i4")], align=True
@@ -46,8 +48,17 @@ HOT = np.dtype(
     align=True,
 )
 
+Batch = tuple[Any, npt.NDArray[np.uint64], npt.NDArray[np.int64]]
+"""Rows, keys and offsets of sightings."""
+Doors = tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]
+"""Cells and counts of the doorkeeper."""
+Entries = tuple[Any, npt.NDArray[np.int32], npt.NDArray[np.int64]]
+"""Records, index and count of the warm keys."""
+Hot = tuple[Any, npt.NDArray[np.int64]]
+"""Records and count of the hot keys."""
 
-@jit
+
+@jit_part
 def _bits(value: np.uint64) -> int:
     """Set bits of a 64-bit word."""
     count = 0
@@ -57,7 +68,7 @@ def _bits(value: np.uint64) -> int:
     return count
 
 
-@jit
+@jit_part
 def _add_hot(hot: Any, row: Any) -> None:
     """Count one use in the entry's current epoch, dropping epochs that left the window."""
     epoch = row["at"] // EPOCH_MS
@@ -79,7 +90,7 @@ def _add_hot(hot: Any, row: Any) -> None:
         hot["networks"][slot] |= np.uint64(1) << (row["network"] % np.uint64(61))
 
 
-@jit
+@jit_part
 def _is_open(hot: Any) -> bool:
     """Whether the key may be campaign evidence: not mostly inside conversations, not all from a few networks."""
     uses = 0
@@ -100,7 +111,7 @@ def _is_open(hot: Any) -> bool:
     return not (2 * located > uses and _bits(networks) < NETWORKS_MIN <= _bits(customers) // 4)
 
 
-@jit
+@jit_part
 def _heat(entry: Any, hot: Any, row: Any) -> None:
     """Make ``hot`` the fresh statistics of a key that just turned hot."""
     hot["key"] = entry["key"]
@@ -114,7 +125,7 @@ def _heat(entry: Any, hot: Any, row: Any) -> None:
         hot["networks"][slot] = 0
 
 
-@jit
+@jit_part
 def _warm_use(entry: Any, ring: Any, tail: int, sequence: int, row: Any) -> bool:
     """Remember one use of a warm key per customer; True once enough customers have used it."""
     mask = ring.shape[0] - 1
@@ -138,7 +149,7 @@ def _warm_use(entry: Any, ring: Any, tail: int, sequence: int, row: Any) -> bool
     return False
 
 
-@jit
+@jit_part
 def _emit(pairs: npt.NDArray[np.int64], total: int, sequence: int, at: int, key: np.uint64) -> int:
     pairs[total, 0] = sequence
     pairs[total, 1] = at
@@ -146,68 +157,101 @@ def _emit(pairs: npt.NDArray[np.int64], total: int, sequence: int, at: int, key:
     return total + 1
 
 
-@jit
-def fold(
-    batch: tuple[Any, npt.NDArray[np.uint64], npt.NDArray[np.int64]],
-    doors: tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]],
-    warm: tuple[Any, npt.NDArray[np.int32], npt.NDArray[np.int64]],
-    hot: tuple[Any, npt.NDArray[np.int64]],
-    ring: tuple[Any, npt.NDArray[np.int64]],
-    pairs: npt.NDArray[np.int64],
-) -> int:
-    """Fold sorted sightings; ``pairs`` receives (ring sequence, time, key) of every use a hot key emits.
-
-    ``ring`` is (records, [head, tail]); tables must have room, but for ``hot``: the fold ends early before a row
-    whose keys might not fit there. Returns the number of pairs; [head] tells how many rows were folded.
-    """
+@jit_part
+def _meet(batch: Batch, doors: Doors, warm: Entries, ring: tuple[Any, Any], part: tuple[int, int, Any]) -> None:
+    """Put the rows of ``part`` (first, end) into the ring and say of each of their keys what the doorkeeper knew."""
     rows, keys, offsets = batch
     cells, cell_counts = doors
-    entries, index, entry_count = warm
-    hots, hot_count = hot
+    entries, index, _ = warm
     records, span = ring
-    mask = records.shape[0] - 1
-    window = WINDOW_MS // TICK_MS
-    total = 0
-    for at in range(rows.shape[0]):
-        if hot_count[0] + offsets[at + 1] - offsets[at] > hots.shape[0]:
-            break
+    first, end, known = part
+    kept = entries["key"]
+    mask, begin = records.shape[0] - 1, offsets[first]
+    for at in range(first, end):
         row = rows[at]
-        sequence = span[0]
-        records[sequence & mask] = row
-        span[0] = sequence + 1
+        records[(span[0] + at - first) & mask] = row
         for position in range(offsets[at], offsets[at + 1]):
             if position + AHEAD < keys.shape[0]:
                 prefetch(cells, bucket_of(keys[position + AHEAD], cells))
-            key = keys[position]
-            known = touch(cells, cell_counts, key, row["customer"], row["at"], window)
-            if known in (ABSENT, SAME):
-                continue
-            slot = find(index, entries["key"], key)
-            if slot < 0:
-                slot = entry_count[0]
-                entry_count[0] = slot + 1
-                insert(index, key, slot)
-                entries[slot]["key"] = key
-                entries[slot]["count"] = 0
-                entries[slot]["hot"] = -1
-            elif known == OTHER or row["at"] - entries[slot]["last_ts"] > FORGET_MS:
-                entries[slot]["count"] = 0
-                entries[slot]["hot"] = -1
-            entry = entries[slot]
-            if entry["hot"] < 0:
-                if not _warm_use(entry, records, span[1], sequence, row):
-                    continue
-                entry["hot"] = hot_count[0]
-                hot_count[0] += 1
-                _heat(entry, hots[entry["hot"]], row)
-                for use in range(HOT_CUSTOMERS - 1):
-                    total = _emit(pairs, total, entry["uses"][use], row["at"], key)
-                    _add_hot(hots[entry["hot"]], records[entry["uses"][use] & mask])
-                entry["count"] = 0
-            entry["last_ts"] = row["at"]
-            _add_hot(hots[entry["hot"]], row)
-            if _is_open(hots[entry["hot"]]):
-                total = _emit(pairs, total, sequence, row["at"], key)
+            state = touch(cells, cell_counts, keys[position], row["customer"], row["at"], WINDOW_MS // TICK_MS)
+            known[position - begin] = state
+            if state in (OTHER, HANDED_ON):
+                prefetch(index, keys[position] & np.uint64(index.shape[0] - 1))
+    for position in range(begin, offsets[end]):
+        if known[position - begin] in (OTHER, HANDED_ON):
+            slot = index[keys[position] & np.uint64(index.shape[0] - 1)]
+            if slot != EMPTY:
+                prefetch(kept, slot)
+
+
+@jit_part
+def _entry(warm: Entries, key: Any, state: int, at: int) -> Any:
+    """The place of the warm key, entered or begun anew where it must be."""
+    entries, index, count = warm
+    slot = find(index, entries["key"], key)
+    if slot < 0:
+        slot = count[0]
+        count[0] = slot + 1
+        insert(index, key, slot)
+        entries[slot]["key"] = key
+        entries[slot]["count"] = 0
+        entries[slot]["hot"] = -1
+    elif state == OTHER or at - entries[slot]["last_ts"] > FORGET_MS:
+        entries[slot]["count"] = 0
+        entries[slot]["hot"] = -1
+    return slot
+
+
+@jit_part
+def _use(entry: Any, hot: Hot, ring: tuple[Any, Any], use: tuple[Any, int], pairs: Any, total: int) -> int:
+    """Count one use = (row, sequence) of an entered key; returns the number of pairs emitted so far."""
+    hots, hot_count = hot
+    records, span = ring
+    row, sequence = use
+    if entry["hot"] < 0:
+        if not _warm_use(entry, records, span[1], sequence, row):
+            return total
+        entry["hot"] = hot_count[0]
+        hot_count[0] += 1
+        _heat(entry, hots[entry["hot"]], row)
+        for place in range(HOT_CUSTOMERS - 1):
+            total = _emit(pairs, total, entry["uses"][place], row["at"], entry["key"])
+            _add_hot(hots[entry["hot"]], records[entry["uses"][place] & (records.shape[0] - 1)])
+        entry["count"] = 0
+    entry["last_ts"] = row["at"]
+    _add_hot(hots[entry["hot"]], row)
+    if _is_open(hots[entry["hot"]]):
+        total = _emit(pairs, total, sequence, row["at"], entry["key"])
+    return total
+
+
+@jit
+def fold(
+    batch: Batch, doors: Doors, warm: Entries, hot: Hot, ring: tuple[Any, Any], pairs: npt.NDArray[np.int64]
+) -> int:
+    """Fold sorted sightings; ``pairs`` receives (ring sequence, time, key) of every use a hot key emits.
+
+    ``ring`` is (records, [head, tail]); tables must have room, but for ``hot``: the fold ends early before rows whose
+    keys might not fit there. Returns the number of pairs; [head] tells how many rows were folded. Rows are taken
+    ``BLOCK`` at a time, so that what a key needs next is on its way from memory while others are looked at.
+    """
+    rows, keys, offsets = batch
+    span, total = ring[1], 0
+    for first in range(0, rows.shape[0], BLOCK):
+        end = min(first + BLOCK, rows.shape[0])
+        begin = offsets[first]
+        if hot[1][0] + offsets[end] - begin > hot[0].shape[0]:
+            break
+        known = np.empty(offsets[end] - begin, np.uint8)
+        _meet(batch, doors, warm, ring, (first, end, known))
+        for at in range(first, end):
+            for position in range(offsets[at], offsets[at + 1]):
+                state = known[position - begin]
+                if state in (OTHER, HANDED_ON):
+                    slot = _entry(warm, keys[position], state, rows[at]["at"])
+                    use = (rows[at], span[0] + at - first)
+                    total = _use(warm[0][slot], hot, ring, use, pairs, total)
+        span[0] += end - first
     return total
 
 
