@@ -292,6 +292,18 @@ def _sinks(parsed: argparse.Namespace) -> int:
     return command.run(parsed, tenant=_core().tenant)
 
 
+def _declare_export(parser: argparse.ArgumentParser) -> None:
+    from streams.export import command
+
+    command.add_arguments(parser)
+
+
+def _export(parsed: argparse.Namespace) -> int:
+    from streams.export import command
+
+    return command.run(parsed)
+
+
 def _declare_selftest(parser: argparse.ArgumentParser) -> None:
     from streams.selftest import command
 
@@ -363,6 +375,12 @@ COMMANDS = {
         _declare_check_event,
         _check_event,
         ("check-event sample.jsonl", "check-event spans.json --format otel -o json"),
+    ),
+    "export": Command(
+        "write alerts as OCSF findings or as a STIX bundle",
+        _declare_export,
+        _export,
+        ("export --format ocsf alerts.jsonl", "export --format stix alerts.jsonl --out bundle.json"),
     ),
     "selftest": Command(
         "send a campaign of our own in, and see its alert and signals come out",
