@@ -24,6 +24,7 @@ from streams.cli_common import rules_of as _rules
 from streams.cli_common import say as _say
 from streams.cli_common import secret_of as _secret
 from streams.cli_common import settings_of as _settings
+from streams.cli_delivery import COMMANDS as _OF_DELIVERY
 from streams.cli_desk import COMMANDS as _OF_DESK
 from streams.cli_rules import COMMANDS as _OF_RULES
 
@@ -280,42 +281,6 @@ def _console(parsed: argparse.Namespace) -> int:
     return command.run(parsed, None if files and not parsed.brokers else _settings(parsed).kafka, rules)
 
 
-def _declare_sinks(parser: argparse.ArgumentParser) -> None:
-    from streams.sinks import command
-
-    command.add_arguments(parser)
-
-
-def _sinks(parsed: argparse.Namespace) -> int:
-    from streams.sinks import command
-
-    return command.run(parsed, tenant=_core().tenant)
-
-
-def _declare_export(parser: argparse.ArgumentParser) -> None:
-    from streams.export import command
-
-    command.add_arguments(parser)
-
-
-def _export(parsed: argparse.Namespace) -> int:
-    from streams.export import command
-
-    return command.run(parsed)
-
-
-def _declare_selftest(parser: argparse.ArgumentParser) -> None:
-    from streams.selftest import command
-
-    command.add_arguments(parser)
-
-
-def _selftest(parsed: argparse.Namespace) -> int:
-    from streams.selftest import command
-
-    return command.run(parsed, settings=lambda: _settings(parsed), secret=lambda: _secret(_core()))
-
-
 COMMANDS = {
     "demo": Command(
         "watch a simulated campaign being found, in a console of this machine",
@@ -376,19 +341,8 @@ COMMANDS = {
         _check_event,
         ("check-event sample.jsonl", "check-event spans.json --format otel -o json"),
     ),
-    "export": Command(
-        "write alerts as OCSF findings or as a STIX bundle",
-        _declare_export,
-        _export,
-        ("export --format ocsf alerts.jsonl", "export --format stix alerts.jsonl --out bundle.json"),
-    ),
-    "selftest": Command(
-        "send a campaign of our own in, and see its alert and signals come out",
-        _declare_selftest,
-        _selftest,
-        ("selftest", "selftest --brokers kafka-1:9092"),
-    ),
     **_OF_DESK,
+    **_OF_DELIVERY,
     "console": Command(
         "serve the alerts to people: what happened, why, and what to do",
         _declare_console,
@@ -398,12 +352,6 @@ COMMANDS = {
             "console --brokers 127.0.0.1:9092 --worker http://127.0.0.1:8321 --state kept",
             "console token add --name alice --role analyst --tokens tokens.json",
         ),
-    ),
-    "sinks": Command(
-        "say who is told of alerts, and send one of them a test",
-        _declare_sinks,
-        _sinks,
-        ("sinks list --config sinks.yaml", "sinks test oncall --config sinks.yaml"),
     ),
     "config": Command(
         "show or check the settings in the environment",

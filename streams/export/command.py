@@ -60,15 +60,13 @@ class _Reader:
 
     def alerts(self, paths: Iterable[str]) -> Iterator[Alert]:
         """Every alert of these files, in order."""
-        for path in paths:
-            with _opened(path, "rb") as file:
-                for number, line in enumerate(_lines(file), 1):
-                    if (alert := self._decoded(line)) is not None:
-                        self.read += 1
-                        yield alert
-                    elif line.strip():
-                        self.refused += 1
-                        self.first = self.first or f"{path} line {number}"
+        for path, number, line in _numbered(paths):
+            if (alert := self._decoded(line)) is not None:
+                self.read += 1
+                yield alert
+            elif line.strip():
+                self.refused += 1
+                self.first = self.first or f"{path} line {number}"
 
     def _decoded(self, line: bytes) -> Alert | None:
         try:
@@ -77,10 +75,14 @@ class _Reader:
             return None
 
 
-def _lines(file: BinaryIO) -> Iterator[bytes]:
-    """Lines; of one that is too long only pieces, none of which is an alert."""
-    while line := file.readline(LINE_BYTES_MAX):
-        yield line
+def _numbered(paths: Iterable[str]) -> Iterator[tuple[str, int, bytes]]:
+    """Lines with their places; of one that is too long only pieces, none of which is an alert."""
+    for path in paths:
+        with _opened(path, "rb") as file:
+            number = 0
+            while line := file.readline(LINE_BYTES_MAX):
+                number += 1
+                yield path, number, line
 
 
 @contextlib.contextmanager

@@ -41,7 +41,8 @@ def bundle(alerts: Iterable[Alert]) -> dict[str, Any]:
             for item in _campaign(alert, author["id"]):
                 objects.setdefault(item["id"], item)
     key = "".join(sorted(objects))
-    return {"type": "bundle", "id": f"bundle--{uuid.uuid5(NAMESPACE, key)}", "objects": list(objects.values())}
+    head = {"type": "bundle", "id": f"bundle--{uuid.uuid5(NAMESPACE, key)}"}
+    return head | ({"objects": list(objects.values())} if objects else {})  # a list of none is not allowed
 
 
 def _campaign(alert: Alert, author: str) -> list[dict[str, Any]]:

@@ -89,8 +89,7 @@ def test_a_bundle_holds_the_newest_of_each_campaign_and_none_where_there_is_none
     newest = campaign("c-1", 5, summary="newest")
     (found,) = [item for item in bundle([newest, campaign("c-1")])["objects"] if item["type"] == "campaign"]
     assert found["description"] == "newest"
-    assert bundle([of_account("x")])["objects"] == []
-    assert stix2.parse(bundle([]))
+    assert "objects" not in bundle([of_account("x")])
     early = campaign("c-9", first_seen=HOUR, last_seen=HOUR)
     assert stix2.parse(bundle([early]))
 
