@@ -79,6 +79,7 @@ class Campaigns:
         self.covered = CoveredEvents()
         self.directory = Directory()
         self.memory = Memory()
+        self.shadow_memory = Memory()  # of the rule tried in the shadow beside the one in force
         self.watermark_ms = UNSET
         self.watch_start_ms = 1 << 62
         self.evaluations = 0
@@ -211,11 +212,31 @@ class Campaigns:
             evidence = weigh(features)
             reason = judge(features, evidence, self.rules.campaign, is_open=True)
             self.latest.judged.append(Judged(candidate, features, evidence, reason))
+        self._try_in_shadow(self.latest, decisions)
         self._identify(self.latest)
         if self.on_evaluation is not None:
             self.on_evaluation(self.latest)
         self.announcer.announce(self.latest, self, decisions)
         self.memory.forget(now_ms)
+
+    def _try_in_shadow(self, latest: Evaluation, decisions: Decisions) -> None:
+        """Judge the same clusters under the rule in the shadow: the same steps with a memory of its own.
+
+        It comes first and takes nothing that the rule in force looks at, so what is enforced does not depend on it.
+        """
+        tried, live = self.rules.tried(), (self.rules, self.memory)
+        if tried is None:
+            self.shadow_memory = Memory()
+            return
+        evaluation = Evaluation(latest.now_ms, latest.rows, latest.templates, final=latest.final)
+        for item in latest.judged:
+            reason = judge(item.features, item.evidence, tried.campaign, is_open=True)
+            evaluation.judged.append(Judged(item.candidate, item.features, item.evidence, reason))
+        self.rules, self.memory = tried, self.shadow_memory
+        self._identify(evaluation)
+        self.announcer.announce(evaluation, self, decisions)
+        self.memory.forget(latest.now_ms)
+        self.rules, self.memory = live
 
     def _without_allowed(self, rows: npt.NDArray[Any], now_ms: int) -> tuple[npt.NDArray[Any], Templates]:
         """The rows that are neither of allowed accounts nor under allowed templates, and their templates."""
@@ -304,12 +325,9 @@ class Campaigns:
             "novel": self._novel_since,
         }
         own["watch_start"] = self.watch_start_ms
-        return pack(
-            "campaigns",
-            1,
-            {**meta, **own, "memory": self.memory.snapshot(), "orders": self.announcer.orders.snapshot()},
-            arrays,
-        )
+        told: dict[str, Any] = {"memory": self.memory.snapshot(), "shadow": self.shadow_memory.snapshot()}
+        told["orders"] = self.announcer.orders.snapshot()
+        return pack("campaigns", 1, {**meta, **own, **told}, arrays)
 
     def restore(self, data: bytes) -> None:
         """Take over a snapshot; raises WireError where it cannot be read."""
@@ -327,4 +345,5 @@ class Campaigns:
         self._looked_ms, self._novel_since = meta["looked"], meta["novel"]
         self.watch_start_ms = meta["watch_start"]
         self.memory.restore(meta["memory"])
+        self.shadow_memory.restore(meta["shadow"])
         self.announcer.orders.restore(meta["orders"])

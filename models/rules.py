@@ -140,6 +140,7 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     account_reasoning: AccountRule = AccountRule(limit=500, percent=80, severity="medium")
     account_networks: NetworksRule = NetworksRule(limit=50)
     orgs: tuple[OrgLimits, ...] = ()
+    shadow: CampaignRule | None = None  # tried beside ``campaign``, in mode shadow whatever it says
 
     @property
     def digest(self) -> str:
@@ -159,6 +160,13 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     def mode_of(self, name: RuleId, ceiling: Mode = "enforce") -> Mode:
         """How far a rule goes: the lowest of its own mode, that of all rules and the host's."""
         return lowest(self.rule(name).mode, self.mode, ceiling)
+
+    def tried(self) -> Rules | None:
+        """The rules as they would be with the one in the shadow in its place, or None where none is tried."""
+        if self.shadow is None or self.mode == "off":
+            return None
+        rule = msgspec.structs.replace(self.shadow, mode="shadow")
+        return msgspec.structs.replace(self, campaign=rule, shadow=None)
 
     def encode(self) -> bytes:
         """The rules as a record of the rules topic."""
@@ -185,23 +193,29 @@ def lowest(*modes: Mode) -> Mode:
 
 def conflicts(rules: Rules) -> list[tuple[str, str]]:
     """What single bounds cannot tell: the place, as a dotted path of attributes, and what is wrong there."""
-    found = []
-    campaign = rules.campaign
-    if campaign.hold_score > campaign.open_score:
-        found.append(("campaign.hold_score", f"must not be above the score that opens, {campaign.open_score:g}"))
-    steps = campaign.severities
-    sizes = (steps.medium_accounts, steps.high_accounts, steps.critical_accounts)
-    if list(sizes) != sorted(sizes):
-        found.append(("campaign.severities", "accounts must rise from medium over high to critical"))
-    scores = [step.score for step in campaign.ladder]
-    if scores != sorted(scores):
-        found.append(("campaign.ladder", "order the actions by rising score: the last that applies is taken"))
-    for at, step in enumerate(campaign.ladder):
-        if step.action in NOTICED and not step.beyond_doubt:
-            found.append((f"campaign.ladder.{at}", f"a {step.action} is noticed by a person: add `beyond-doubt: true`"))
+    found = _conflicts(rules.campaign, "campaign")
+    if rules.shadow is not None:
+        found += _conflicts(rules.shadow, "shadow")
     orgs = [item.org for item in rules.orgs]
     if len(set(orgs)) < len(orgs):
         found.append(("orgs", "an organisation is named twice: keep one entry"))
     if len(orgs) > OVERRIDES_MAX:
         found.append(("orgs", f"more than {OVERRIDES_MAX} organisations"))
+    return found
+
+
+def _conflicts(campaign: CampaignRule, place: str) -> list[tuple[str, str]]:
+    found = []
+    if campaign.hold_score > campaign.open_score:
+        found.append((f"{place}.hold_score", f"must not be above the score that opens, {campaign.open_score:g}"))
+    steps = campaign.severities
+    sizes = (steps.medium_accounts, steps.high_accounts, steps.critical_accounts)
+    if list(sizes) != sorted(sizes):
+        found.append((f"{place}.severities", "accounts must rise from medium over high to critical"))
+    scores = [step.score for step in campaign.ladder]
+    if scores != sorted(scores):
+        found.append((f"{place}.ladder", "order the actions by rising score: the last that applies is taken"))
+    for at, step in enumerate(campaign.ladder):
+        if step.action in NOTICED and not step.beyond_doubt:
+            found.append((f"{place}.ladder.{at}", f"a {step.action} is noticed by a person: add `beyond-doubt: true`"))
     return found

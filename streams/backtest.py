@@ -146,11 +146,11 @@ def read_labels(path: str) -> set[str]:
 
 
 def lifted(rules: Rules) -> Rules:
-    """The same rules with every shadow lifted."""
+    """The same rules with every shadow lifted; one that is tried beside another is left out."""
     changes: dict[str, Any] = {
         name: replace(rules.rule(name), mode="alert") for name in RULE_IDS if rules.rule(name).mode == "shadow"
     }
-    return replace(rules, mode="alert" if rules.mode == "shadow" else rules.mode, **changes)
+    return replace(rules, mode="alert" if rules.mode == "shadow" else rules.mode, shadow=None, **changes)
 
 
 def actions(decisions: Decisions) -> dict[str, tuple[str, float]]:

@@ -165,7 +165,8 @@ class EmbeddedHost:
         return self._write(self.pipeline.finish())
 
     def _write(self, decisions: Decisions) -> Decisions:
-        self.totals.alerts.extend(decisions.alerts)
+        beside = self.pipeline.campaigns.rules.shadow is not None  # told of the same campaigns a second time
+        self.totals.alerts.extend(alert for alert in decisions.alerts if not (beside and alert.mode == "shadow"))
         for account_id, signal in decisions.signals:
             self.totals.signals[account_id] = signal.action if signal else "allow"
         self._outputs.write(decisions)

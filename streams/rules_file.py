@@ -19,7 +19,7 @@ import yaml
 
 from models.errors import ConfigError
 from models.rules import Rules, conflicts
-from streams.rules_shape import HEAD, ORG_RULES, OVERRIDE, RULES, Fixed, Leaf, Shape, expected, reader
+from streams.rules_shape import HEAD, ORG_RULES, OVERRIDE, RULES, SHADOW_RULES, Fixed, Leaf, Shape, expected, reader
 
 BYTES_MAX = 256 * 1024
 DEPTH_MAX = 16
@@ -129,6 +129,7 @@ class _Walk:
         self.lines: dict[str, int] = {}
         self._tenant = tenant
         self._orgs: list[dict[str, Any]] = []
+        self._shadow: tuple[dict[str, Any], dict[str, int]] | None = None
         self._own: tuple[dict[str, Any], dict[str, int]] = {}, {}  # of the tenant's override
 
     def wrong(self, node: yaml.Node, path: str, text: str) -> None:
@@ -141,13 +142,12 @@ class _Walk:
         self.lines |= self._own[1]
         if self._orgs:
             self.values["orgs"] = self._orgs
-        built = msgspec.to_builtins(Rules())
-        for attribute, value in self.values.items():
-            *parents, last = attribute.split(".")
-            owner = built
-            for parent in parents:
-                owner = owner[parent]
-            owner[last] = value
+        built = _laid({}, self.values)
+        if self._shadow is not None:
+            values, lines = self._shadow
+            tried = _laid({"campaign": built["campaign"]}, values)["campaign"]
+            built["shadow"] = tried | {"mode": "shadow"}
+            self.lines |= {name.replace("campaign", "shadow", 1): line for name, line in lines.items()}
         rules = msgspec.convert(built, Rules)
         broken = {problem.path.split(".")[0] for problem in self.problems}
         for attribute, text in conflicts(rules):
@@ -167,6 +167,9 @@ class _Walk:
         found = self.mapping(node, "", HEAD)
         self.take(found, "", HEAD, (self.values, self.lines))
         self.rules(found.get("rules"), "", (RULES, self.values, self.lines))
+        if "shadow" in found:
+            self._shadow = {}, {"campaign": found["shadow"].start_mark.line + 1}
+            self.rules(found["shadow"], "shadow.", (SHADOW_RULES, *self._shadow))
         for at, item in enumerate(self.items(found.get("overrides"), "overrides")):
             self.override(item, f"overrides[{at}]")
 
@@ -306,6 +309,18 @@ class _Walk:
         except (ValueError, msgspec.ValidationError):
             self.wrong(node, path, f"{node.value[:60]!r}: expected {expected(hint, leaf.name)}")
             return None
+
+
+def _laid(below: dict[str, Any], values: Mapping[str, Any]) -> Any:
+    """The rules as shipped as plain values, with those of ``below`` and then single attributes laid over them."""
+    built = msgspec.to_builtins(Rules()) | msgspec.json.decode(msgspec.json.encode(below))
+    for attribute, value in values.items():
+        *parents, last = attribute.split(".")
+        owner = built
+        for parent in parents:
+            owner = owner[parent]
+        owner[last] = value
+    return built
 
 
 def _joined(path: str, name: str) -> str:

@@ -94,6 +94,10 @@ RULES: dict[str, Shape] = {
     "account_networks": _account("account_networks", ("value_count", "network_bucket")),
 }  # fmt: skip
 """The keys of each rule."""
+SHADOW_RULES: dict[str, Shape] = {
+    "campaign": {key: value for key, value in RULES["campaign"].items() if key != "mode"},
+}
+"""A rule tried beside the one in force: its mode is the shadow."""
 ORG_RULES: dict[str, Shape] = {
     name: {"id": NOTE, "correlation": {"condition": {"gte": Leaf(f"org.{name}", OrgLimits, name)}}}
     for name in ACCOUNT_RULE_IDS
@@ -101,7 +105,7 @@ ORG_RULES: dict[str, Shape] = {
 HEAD: Shape = {
     "title": NOTE, "description": NOTE, "author": NOTE, "date": NOTE, "status": NOTE,
     **_fields(Rules, "", name="name", version="version", mode="mode"),
-    "rules": NOTE, "overrides": NOTE,
+    "rules": NOTE, "shadow": NOTE, "overrides": NOTE,
 }  # fmt: skip
 OVERRIDE: Shape = {"tenant": NOTE, "org": NOTE, "reason": NOTE, "mode": HEAD["mode"], "rules": NOTE}
 

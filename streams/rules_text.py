@@ -45,6 +45,9 @@ def rendered(rules: Rules, notes: Mapping[str, str] | None = None) -> str:
         rule = rules.rule(rule_id)
         if isinstance(rule, AccountRule):
             lines += ["", *_account(rule_id, rule, notes)]
+    if rules.shadow is not None:
+        lines += ["", "shadow:  # tried beside the rule in force: alerts on the shadow topic, no signals"]
+        lines += [line for line in _campaign(rules.shadow, {}) if not line.startswith("    mode:")]
     if rules.orgs:
         lines += ["", "overrides:", *(line for item in rules.orgs for line in _org(item))]
     return "\n".join(lines) + "\n"
@@ -138,7 +141,8 @@ def flat(rules: Rules) -> dict[str, Any]:
 def differences(first: Rules, second: Rules) -> list[tuple[str, Any, Any]]:
     """What two sets of rules say differently: attribute, value in the first, value in the second."""
     one, other = flat(first), flat(second)
-    return [(name, one[name], other[name]) for name in one if one[name] != other[name]]
+    names = [*one, *(name for name in other if name not in one)]
+    return [(name, one.get(name), other.get(name)) for name in names if one.get(name) != other.get(name)]
 
 
 def explained(rules: Rules, ceiling: Mode) -> Iterator[str]:
@@ -162,6 +166,8 @@ def explained(rules: Rules, ceiling: Mode) -> Iterator[str]:
     )
     for rule_id in RULE_IDS[1:]:
         yield from _account_explained(rules, rule_id, ceiling)
+    if rules.shadow is not None:
+        yield f"In the shadow beside it, a campaign opens at {rules.shadow.open_score:g} points; no signals follow."
     if rules.orgs:
         yield f"{len(rules.orgs)} organisations have limits of their own: {', '.join(item.org for item in rules.orgs)}."
 

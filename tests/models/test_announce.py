@@ -272,3 +272,42 @@ def test_windows_are_kept_when_rules_change():
     run.wait(2 * HOUR_MS)  # nothing new has come: what was folded before is enough
     assert [alert.status for alert in run.alerts] == ["open"]
     assert run.alerts[0].rule_version == EAGER.label
+
+
+# A rule tried in the shadow beside the one in force.
+
+
+def beside(run: Run, **changes: Any) -> Run:
+    run.campaigns.rules = msgspec.structs.replace(EAGER, shadow=msgspec.structs.replace(RULE, **changes))
+    return run
+
+
+def test_a_rule_in_the_shadow_changes_nothing_that_is_enforced():
+    alone = Run().wave().wave(range(400), seed=2).wait(COOL_DOWN_MS + 2 * HOUR_MS).wave(seed=3)
+    tried = (
+        beside(Run(), update_growth=1.1).wave().wave(range(400), seed=2).wait(COOL_DOWN_MS + 2 * HOUR_MS).wave(seed=3)
+    )
+    live = [msgspec.structs.replace(alert, rule_version="") for alert in tried.alerts if alert.mode != "shadow"]
+    assert live == [msgspec.structs.replace(alert, rule_version="") for alert in alone.alerts]
+    assert tried.decisions.signals == alone.decisions.signals
+    shadow = [alert for alert in tried.alerts if alert.mode == "shadow"]
+    assert [alert.status for alert in shadow].count("resolved") == 1
+    assert {alert.dedup_key for alert in shadow} == {alert.dedup_key for alert in alone.alerts}
+
+
+def test_a_stricter_rule_in_the_shadow_says_less_and_is_gone_when_it_is_taken_away():
+    run = beside(Run(), open_score=60.0, hold_score=50.0).wave()
+    assert {alert.mode for alert in run.alerts} == {"enforce"}
+    run = beside(run).wave(seed=2)
+    assert [alert.status for alert in run.alerts if alert.mode == "shadow"] == ["open"]
+    run.campaigns.rules = EAGER
+    assert {alert.mode for alert in run.wave(seed=3).alerts[-1:]} <= {"enforce", "shadow"}
+    assert not run.campaigns.shadow_memory.campaigns
+
+
+def test_the_memory_of_the_shadow_is_part_of_the_state():
+    run = beside(Run()).wave()
+    fresh = beside(Run())
+    fresh.campaigns.restore(run.campaigns.snapshot())
+    assert fresh.campaigns.shadow_memory.snapshot() == run.campaigns.shadow_memory.snapshot()
+    assert fresh.campaigns.shadow_memory.campaigns

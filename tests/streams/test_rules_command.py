@@ -116,3 +116,17 @@ def test_the_example_of_the_page_is_a_right_file() -> None:
     assert found.rules is not None
     assert found.rules.orgs
     assert parse(example.encode(), "staging").rules.mode == "shadow"  # type: ignore[union-attr]
+
+
+def test_live_and_shadow_of_one_run_are_told_apart(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "events").write_bytes(letter().file())
+    beside = Rules(shadow=CampaignRule(mode="shadow", open_score=60.0))
+    looser = Rules(shadow=CampaignRule(mode="shadow", update_growth=1.1))
+    alerts, shadow = str(tmp_path / "alerts"), str(tmp_path / "shadow")
+    options: dict[str, Any] = {"files": [str(tmp_path / "events")], "secret": SECRET.encode(), "quiet": True}
+    replay(ReplayOptions(**options, rules=beside, alerts=alerts, shadow=shadow))
+    assert run(capsys, "shadow-report", alerts, shadow)[0] == 1
+    result = replay(ReplayOptions(**options, rules=looser, alerts=alerts, shadow=shadow))
+    code, report = run(capsys, "shadow-report", alerts, shadow, output="json")
+    assert (code, len(report["both"])) == (0, 1)
+    assert {alert.mode for alert in result.alerts} == {"enforce"}

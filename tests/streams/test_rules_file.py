@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from models.errors import ConfigError
 from models.rules import (
@@ -53,15 +54,16 @@ def campaigns() -> st.SearchStrategy[CampaignRule]:
 
 @settings(max_examples=40)
 @given(
-    campaign=campaigns(), volume=accounts(), mode=MODE,
+    campaign=campaigns(), volume=accounts(), mode=MODE, shadow=st.none() | campaigns(),
     networks=st.builds(NetworksRule, limit=st.integers(2, 61), mode=MODE),
     orgs=st.lists(st.sampled_from(["acme", 'a"b', "x: y", "ö#"]), unique=True),
 )  # fmt: skip
-def test_what_is_written_is_read_back(campaign, volume, mode, networks, orgs):
+def test_what_is_written_is_read_back(campaign, volume, mode, shadow, networks, orgs):
+    shadow = shadow and replace(shadow, mode="shadow")
     limits = tuple(OrgLimits(org=org, account_volume=7, account_networks=9) for org in orgs)
     rules = Rules(
         name="a.b-c", version="2026-01", mode=mode, campaign=campaign, account_volume=volume, account_networks=networks,
-        orgs=limits,
+        orgs=limits, shadow=shadow,
     )  # fmt: skip
     assert conflicts(rules) == []
     found = parse(rendered(rules).encode())
@@ -133,6 +135,18 @@ def test_a_tenant_has_rules_of_its_own():
     assert (acme.mode, acme.campaign.open_score) == ("alert", 6.0)
     assert (other.mode, other.campaign.open_score) == ("enforce", 9.0)
     assert acme.orgs == other.orgs == (OrgLimits(org="big", account_volume=900_000),)
+
+
+def test_a_rule_in_the_shadow_begins_with_what_the_one_in_force_says():
+    text = """
+rules: [{id: campaign, mode: alert, cool-down: 48h, correlation: {condition: {gte: 9}}}]
+shadow: [{id: campaign, correlation: {condition: {gte: 6}}}]
+"""
+    rules = parse(text.encode()).rules
+    assert rules is not None
+    assert rules.shadow == replace(rules.campaign, mode="shadow", open_score=6.0)
+    assert rules.campaign.open_score == 9.0
+    assert ("shadow.open_score", None, 6.0) in differences(Rules(), rules)
 
 
 def test_differences_are_named_by_attribute():
