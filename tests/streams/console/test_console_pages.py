@@ -224,3 +224,14 @@ async def test_bad_records_are_counted_and_shown() -> None:
         page = (await get(console, "/health"))[1]
         assert "6, and 1 that could not be read" in page
         assert "0, and 1 that could not be read" in page
+
+
+async def test_nothing_invisible_is_written() -> None:
+    """A name that turns the reading direction round, or hides a part of itself, shows that it does."""
+    for hidden in ("\u202e", "\u2066", "\u200b", "\x1b", "\x00", "\U000e0041", "\u3164"):
+        odd = alert(summary=f"pay{hidden}load", members_sample=[f"a{hidden}b"])
+        async with serving([Item("alerts", "", encode_alert(odd))]) as (served, _, _):
+            for path in ("/", case_link(KEY)):
+                page = (await get(served, path))[1]
+                assert hidden not in page
+                assert f"pay[U+{ord(hidden):04X}]load" in page
