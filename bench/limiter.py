@@ -4,7 +4,7 @@ What lives here: the processes, the clients and the figures. The limiter runs on
 with 25,000 signals of one cluster and a real Redis; the client is another process that sends at a fixed rate whether
 answers come or not, so that a wait is not hidden by a client that waits too. What does not: what is measured.
 
-Peers: the same checks answered by ``grpc.aio`` with the same handler, and one plain Redis GET a check.
+The peer: the same checks answered by ``grpc.aio`` with the same handler, at a rate that it can bear.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import random
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -29,8 +31,10 @@ from envoy.service.ratelimit.v3 import rls_pb2
 from bench.figures import Figure, report
 from bench.traffic import ROOT
 from models.alert import Signal
-from models.budget import budget_of
+from models.budget import Lease, Taken, budget_of, milli_of
 from streams.limiter.grpc_frames import DATA, END_HEADERS, END_STREAM, HEADERS, PREFACE, SETTINGS_ACK, frame, head_of
+from streams.limiter.ledger import TAKE
+from streams.limiter.reader import Reader
 from streams.limiter.rls import METHOD
 from streams.redis_keys import cluster_key, index_key, signal_key
 from streams.redis_signals import hash_fields
@@ -52,15 +56,15 @@ def fill(url: str) -> None:
     now = int(time.time() * 1000)
     pipe = client.pipeline(transaction=False)
     for number in range(MEMBERS):
-        signal = Signal(
+        told = Signal(
             account_id=f"account-{number:06}", cluster_id="c-bench", action="throttle", multiplier=0.25, score=9.0,
             rule="campaign", alert_id="a-bench", mode="enforce", ts=now, expires=now + 3_600_000, seq=now,
         )  # fmt: skip
-        key = signal_key("default", signal.account_id)
-        pipe.hset(key, mapping=hash_fields(signal))
+        key = signal_key("default", told.account_id)
+        pipe.hset(key, mapping=hash_fields(told))
         pipe.pexpire(key, 3_600_000)
-        pipe.zadd(index_key("default"), {signal.account_id: signal.expires})
-    pipe.hset(cluster_key("default", "c-bench"), mapping=hash_fields(budget_of(signal, 60)))
+        pipe.zadd(index_key("default"), {told.account_id: told.expires})
+    pipe.hset(cluster_key("default", "c-bench"), mapping=hash_fields(budget_of(told, 60)))
     pipe.execute()
 
 
@@ -229,13 +233,48 @@ async def peer(url: str, port: int) -> None:
     await follow
 
 
-def redis_gets(url: str) -> float:
-    """Plain GETs a second, one after another, of one Python client."""
-    client = redis.Redis.from_url(url)
-    started, count = time.perf_counter(), 5_000
-    for number in range(count):
-        client.get(f"account-{number:06}")
-    return count / (time.perf_counter() - started)
+def let_through(url: str) -> float:
+    """What 25,000 accounts get of an hour's budget through three limiters, by the script in a real Redis.
+
+    The hour is the script's argument and not the wall's; an account asks six times in it.
+    """
+    client, draw = redis.Redis.from_url(url), random.Random(9)
+    take, milli = client.register_script(TAKE), milli_of(15)
+    leases, keys = [Lease(milli) for _ in range(3)], ["bench:bucket", "bench:no-record"]
+    started, passed = 1_700_000_000_000, 0
+    for at in sorted(draw.randrange(3_600_000) for _ in range(6 * MEMBERS)):
+        lease, now = draw.choice(leases), started + at
+        spent = lease.spend(1, now)
+        if spent is None:
+            granted, wait_ms, _ = take(keys=keys, args=[lease.size(1, now), milli, now])
+            lease.credit(Taken(granted, wait_ms), now, draw.random())
+            spent = lease.spend(1, now)
+        passed += bool(spent)
+    return passed / (15 * 60)
+
+
+def waits_without_redis() -> tuple[float, float]:
+    """The longest of a reader's waits in ms once Redis was killed, and once it hangs."""
+    found = []
+    for fault in (signal.SIGKILL, signal.SIGSTOP):
+        with tempfile.TemporaryDirectory() as folder:
+            held = RedisServer(Path(folder))
+            held.start()
+            try:
+                reader = Reader(held.url, cache_ms=0)
+                for _ in range(20):
+                    reader.check("somebody")
+                held.signal(fault)
+                found.append(max(_timed(reader) for _ in range(300)))
+            finally:
+                held.stop()
+    return found[0], found[1]
+
+
+def _timed(reader: Reader) -> float:
+    started = time.perf_counter()
+    reader.check("somebody")
+    return (time.perf_counter() - started) * 1000
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -255,23 +294,28 @@ def main(arguments: list[str] | None = None) -> int:
         held = RedisServer(Path(folder))
         held.start()
         try:
-            return report(figures(held.url))
+            return report(figures(held))
         finally:
             held.stop()
 
 
-def figures(url: str) -> list[Figure]:
-    """All figures, from one Redis."""
+def figures(held: RedisServer) -> list[Figure]:
+    """All figures, from one Redis, which is killed at the end."""
+    url, port, other = held.url, free_port(), free_port()
     fill(url)
-    port, other = free_port(), free_port()
+    command = [sys.executable, "-m", "bench.limiter", "--peer", url, str(other)]
+    with server(command, other, {}) as pid:
+        theirs = measured(other, pid, RATE / 5, SECONDS)
+    through = let_through(url)
     command = [sys.executable, "-m", "streams", "limiter", "--grpc-port", str(port), "--http-port", "-1"]
     with server(command, port, {"DISTILWATCH_REDIS_URL": url, "DISTILWATCH_TENANT": "default"}) as pid:
         time.sleep(8)  # until it has read its signals
         ours = measured(port, pid, RATE, SECONDS)
-    command = [sys.executable, "-m", "bench.limiter", "--peer", url, str(other)]
-    with server(command, other, {}) as pid:
-        theirs = measured(other, pid, RATE / 5, SECONDS)
+        held.kill()
+        without = measured(port, pid, RATE, SECONDS)
     setting = f"{RATE:,} checks a second for {SECONDS:g} s, {ACCOUNTS:,} accounts, {MEMBERS:,} with a signal, one core"
+    hour = f"{MEMBERS:,} accounts of one cluster, six requests each in an hour, three limiters, 15 a minute"
+    killed, hung = waits_without_redis()
     aio = f"grpc.aio, same handler, at {RATE // 5:,} a second:"
     return [
         Figure(
@@ -279,12 +323,17 @@ def figures(url: str) -> list[Figure]:
             ours[0],
             "1/s",
             RATE * 0.98,
-            peer=f"{redis_gets(url):,.0f} GETs one by one",
             setting=setting,
         ),
         Figure("checks unanswered", ours[3], "", 0, most=True, peer=f"{aio} {theirs[3]}"),
         Figure("wait, median", ours[1], "ms", peer=f"{aio} {theirs[1]:.3g} ms"),
         Figure("wait, 99 %", ours[2], "ms", P99_MS, most=True, peer=f"{aio} {theirs[2]:.3g} ms"),
+        Figure("wait, 99 %, Redis killed", without[2], "ms", P99_MS, most=True),
+        Figure("longest wait of a reader, Redis killed", killed, "ms", P99_MS, most=True, peer="redis-py alone raises"),
+        Figure(
+            "longest wait of a reader, Redis hangs", hung, "ms", P99_MS, most=True, peer="redis-py alone waits for ever"
+        ),
+        Figure("let through of a budget", through, "parts", 1.01, most=True, setting=hour),
         Figure("processor time", ours[4], "us a check", 1e6 / RATE, most=True, peer=f"{aio} {theirs[4]:.0f} us"),
     ]
 
