@@ -65,6 +65,7 @@ class Replica:
         self._epoch = uuid.uuid4().hex[:8]
         self._changes: deque[str] = deque(maxlen=LOG_MAX)
         self._sequence = 0
+        self._reading = asyncio.Lock()
 
     async def run(self) -> None:
         """Follow until cancelled; failures of Redis are retried for ever."""
@@ -144,18 +145,27 @@ class Replica:
         return entries[-1][0].decode() if entries else last
 
     async def _read(self, accounts: list[str]) -> None:
-        """Read the hashes of some accounts and note what is different."""
+        """Read the hashes of some accounts and note what is different.
+
+        One at a time: what is read at leisure must not be noted after a newer reading of the same account.
+        """
+        async with self._reading:
+            answers = await self._hashes(accounts)
+            now_ms = int(time.time() * 1000)
+            for at, account in enumerate(accounts):
+                values, left_ms = answers[2 * at], int(answers[2 * at + 1])
+                self._note(account, self._held(values, now_ms, left_ms))
+        self._metrics.signals_held.set(len(self.held))
+
+    async def _hashes(self, accounts: list[str]) -> list[Any]:
+        """The fields and the lifetime of each account, in turn."""
         async with self._redis.pipeline(transaction=False) as pipe:
             for account in accounts:
                 key = signal_key(self._tenant, account)
                 pipe.hmget(key, *FIELDS)
                 pipe.pttl(key)
-            answers = await pipe.execute()
-        now_ms = int(time.time() * 1000)
-        for at, account in enumerate(accounts):
-            values, left_ms = answers[2 * at], int(answers[2 * at + 1])
-            self._note(account, self._held(values, now_ms, left_ms))
-        self._metrics.signals_held.set(len(self.held))
+            answers: list[Any] = await pipe.execute()
+        return answers
 
     def _held(self, values: list[bytes | None], now_ms: int, left_ms: int) -> Held | None:
         try:
