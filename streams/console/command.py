@@ -17,7 +17,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from models.cases import Notification
 from models.errors import ConfigError, DistilwatchError
 from streams.config import KafkaSettings, client_options
 from streams.console.roles import ROLES
@@ -29,9 +28,7 @@ from streams.console.writer import InForce
 from streams.desk import Deliver, DeskHost, FeedNames
 from streams.desk_feeds import Feeds, FileFeeds, KafkaFeeds
 from streams.sinks.command import SETTING
-from streams.sinks.courier import Courier
-from streams.sinks.outbox import Outbox
-from streams.sinks.settings import load
+from streams.sinks.running import delivering
 from streams.topics import Topics
 
 VERBS = {(), ("token", "add"), ("token", "list"), ("token", "remove")}
@@ -167,20 +164,8 @@ async def _delivering(path: str | None) -> AsyncIterator[Deliver | None]:
     if not path:
         yield None
         return
-    settings = load(path, os.environ)
-    outbox = Outbox(settings.outbox)
-    courier = Courier(settings, outbox)
-
-    async def deliver(notices: list[Notification]) -> None:
-        await asyncio.to_thread(courier.take, notices)
-
-    task = asyncio.create_task(courier.run(), name="courier")
-    try:
-        yield deliver
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        outbox.close()
+    async with delivering(path, os.environ) as courier:
+        yield courier.deliver
 
 
 def _token(verb: str, parsed: argparse.Namespace) -> int:

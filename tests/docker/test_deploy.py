@@ -15,6 +15,7 @@ import yaml
 
 from streams import cli
 from streams.config import known_names
+from streams.sinks.settings import load
 from tests.test_docs import ROOT
 
 COMPOSE = yaml.safe_load((ROOT / "docker/compose.yaml").read_text())
@@ -62,11 +63,17 @@ def test_the_compose_file_keeps_to_this_machine_and_names_real_settings() -> Non
     assert all(port.startswith("127.0.0.1:") for port in ports)
     named = {name for service in SERVICES.values() for name in service.get("environment", {})}
     assert {name for name in named if name.startswith("DISTILWATCH_")} <= known_names()
-    assert set(OURS) >= {"topics", "worker", "limiter", "traffic"}
+    assert set(OURS) >= {"topics", "worker", "limiter", "console", "traffic"}
     for service in OURS.values():
         parsed(service["command"])
         assert service["environment"]["DISTILWATCH_BROKERS"] == "kafka:19092"
         assert service["cap_drop"] == ["ALL"]
+
+
+def test_the_sinks_of_the_compose_file_are_right() -> None:
+    settings = load(ROOT / "docker/sinks.yaml", {})
+    assert [sink.where for sink in settings.sinks] == ["http://alertmanager:9093"]
+    assert f"--base-url={settings.console_url}" in SERVICES["console"]["command"]
 
 
 def test_images_are_pinned_and_files_are_there() -> None:
