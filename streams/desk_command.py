@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import getpass
+import logging
 import re
 import shutil
 import sys
@@ -105,6 +106,7 @@ async def with_host(
     parsed: argparse.Namespace, settings: SettingsOf, work: Callable[[DeskHost], Awaitable[int]]
 ) -> int:
     """Do ``work`` with a desk that has read everything there is."""
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what goes wrong comes as one error of ours
     host = DeskHost(feeds_of(parsed, settings).open())
     try:
         await host.start()

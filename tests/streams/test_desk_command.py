@@ -130,3 +130,9 @@ def test_a_file_that_is_not_there_and_an_actions_file_that_is_missing_are_named(
     (tmp_path / "a").write_bytes(encode_alert(campaign()) + b"\n")
     assert main(["alerts", "ack", "c-1", "--alerts", str(tmp_path / "a")]) == 2
     assert "--actions FILE" in capsys.readouterr().err
+
+
+def test_brokers_that_do_not_answer_are_one_error(capsys):
+    assert main(["alerts", "list", "--brokers", "127.0.0.1:1"]) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert said[-1].startswith("distilwatch: Kafka at 127.0.0.1:1")
