@@ -301,6 +301,7 @@ class Engine(ConsumerRebalanceListener):  # type: ignore[misc]
     async def _measure(self) -> None:
         for where, partition in self.live.items():
             labels = (self.spec.name, str(where.partition))
+            self._metrics.snapshot_age.labels(*labels).set(self.outside.now_s() - partition.snapshot_at)
             end = self._consumer.last_stable_offset(where)
             if end is not None:
                 # The position is past the markers of transactions, which are no records that could lag.

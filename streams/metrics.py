@@ -50,6 +50,9 @@ class Metrics:
             buckets=(0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10),
         )
         self.snapshot_bytes = Gauge(f"{prefix}_snapshot_bytes", "Size of the last snapshot", PLACE, registry=registry)
+        self.snapshot_age = Gauge(
+            f"{prefix}_snapshot_age_seconds", "Time since the last snapshot or recovery", PLACE, registry=registry
+        )
         self.lag_records = Gauge(f"{prefix}_input_lag_records", "Records not read yet", PLACE, registry=registry)
         self.watermark_ms = Gauge(f"{prefix}_watermark_timestamp_ms", "Event-time watermark", PLACE, registry=registry)
         self.watermark_age = Gauge(

@@ -88,7 +88,7 @@ class Partition:
         self.output_bytes = 0
         self.changed = False
         self.idle = False
-        self.snapshot_size = 0
+        self.snapshot_at = host.outside.now_s()  # a recovery has just brought the state here
         self._mark: Mark | None = None
         # Partitions take their first snapshot at different times, so that their pauses do not add up.
         spread = (number % host.partitions + 1) / host.partitions
@@ -320,7 +320,7 @@ class Partition:
         self.outputs, self.output_bytes = [], 0
         self._mark, self.idle, self.changed = mark, mark.idle, False
         if snapshot is not None:
-            self.snapshot_size = len(snapshot)
+            self.snapshot_at = self.host.outside.now_s()
             settings = self.host.settings
             spent_s = len(snapshot) * self.host.partitions / settings.snapshot_bytes_per_s
             self._snapshot_due = self.host.outside.now_s() + max(settings.snapshot_s, spent_s)

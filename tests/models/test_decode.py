@@ -197,6 +197,11 @@ def test_equal_texts_in_two_fields_cannot_be_linked() -> None:
     assert len({int(column[0]) for column in (batch.account, batch.customer, batch.event, batch.payment)}) == 4
 
 
+def test_an_event_id_is_of_its_account() -> None:
+    found = decode(event(account_id="a"), event(account_id="b"), event(account_id="a")).batch
+    assert found.event[0] == found.event[2] != found.event[1]
+
+
 def test_client_differs_by_either_part() -> None:
     pairs = [{"user_agent": "a"}, {"ja4": "a"}, {"user_agent": "a", "ja4": "a"}, {"user_agent": "a", "ja4": "b"}]
     batch = decode(*(event(**pair) for pair in pairs)).batch

@@ -64,24 +64,6 @@ async def test_the_worker_decides_as_the_replay_and_leaks_nothing(system: System
     assert not any(CANARY in text for text in searched)
 
 
-async def test_kill_9_half_way_changes_nothing(system: System) -> None:
-    expected = system.replayed()
-    await system.feed()
-    slow = {"DISTILWATCH_BATCH_RECORDS": "300"}
-    first = system.start(**slow)
-    await system.until(lambda: system.seen() > 0.3 * len(letter().lines), "a third of the input")
-    first.send_signal(signal.SIGKILL)
-    first.wait(20)
-    before = await system.decided()
-    assert before != expected, "the kill came too late to prove anything"
-    second = system.start(**slow)
-    await system.until(lambda: system.seen() > 0.2 * len(letter().lines), "half of the rest")
-    second.send_signal(signal.SIGKILL)
-    second.wait(20)
-    system.start()
-    assert await system.settled(expected) == expected, system.logged()[-3000:]
-
-
 async def test_broken_records_are_rejected_where_they_are_and_stop_nothing(system: System) -> None:
     lines = letter().lines[:40]
     bad = [
