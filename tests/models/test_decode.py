@@ -162,7 +162,6 @@ def test_full_event_fills_every_column() -> None:
     ).batch
     assert (batch.ts[0], batch.account_id[0], batch.prompt[0]) == (BASE["ts"], "a1", "say hello")
     texts = {
-        "event": ("event_id", "e1"),
         "account": ("account_id", "a1"),
         "customer": ("org_id", "o1"),
         "system": ("system", "be brief"),
@@ -173,6 +172,7 @@ def test_full_event_fills_every_column() -> None:
     }
     for column, (field, text) in texts.items():
         assert getattr(batch, column)[0] == hash_of(field, text), column
+    assert batch.event[0] == hash_of("event_id", "e1") ^ hash_of("account_id", "a1")
     numbers = (batch.turn[0], batch.input_tokens[0], batch.output_tokens[0], batch.status[0], batch.created[0])
     assert numbers == (2, 10, 20, 429, 1_600_000_000_000)
     assert (batch.refused[0], batch.tools[0]) == (True, True)
