@@ -40,6 +40,9 @@ log = logging.getLogger("distilwatch")
 
 POLL_AGE_MAX_S = 60.0
 """An engine that has not polled for this long is stuck; the supervisor of the process should restart it."""
+STUCK_S = 90.0
+"""After this long the process ends by itself: its client library may wait for ever for an answer that was lost."""
+WATCH_S = 5.0
 SILENCE_MAX_S = 10.0
 """Without an answer of the broker for this long the engine says so; what it has waits, and the input with it."""
 POISON_SHOWN_S = 600.0
@@ -168,6 +171,16 @@ def projection_state(projection: Projection) -> Component:
     return Component("ok", f"{projection.pending} keys wait")
 
 
+async def end_where_stuck(engines: Sequence[Engine]) -> None:
+    """End the process hard once an engine no longer comes round; the next one starts from the last commit."""
+    while True:
+        await asyncio.sleep(WATCH_S)
+        for engine in engines:
+            if poll_age_s(engine) > STUCK_S:
+                log.error("ended: %s has not come round for %.0f s", engine.spec.name, poll_age_s(engine))
+                os._exit(1)
+
+
 class Worker:
     """Everything one process runs, in starting order."""
 
@@ -212,7 +225,9 @@ class Worker:
         await self.health.start()
         try:
             await self.shell.start()
+            watching = asyncio.create_task(end_where_stuck(self.engines))
             await self._until_end(ended)
+            watching.cancel()
             crashed = self.shell.crash_reason
             self._stopping = True
             end_hard_after(STOP_S + 5)

@@ -152,6 +152,7 @@ class Engine(ConsumerRebalanceListener):  # type: ignore[misc]
             partitions=count,
             control=self._control,
             outside=self.outside,
+            alive=self._came_round,
         )
         await self._control.load(self._reader)
         await self._consumer.start()
@@ -197,7 +198,7 @@ class Engine(ConsumerRebalanceListener):  # type: ignore[misc]
         if self._pending:
             await self._open_next(min(self._pending))
         batches = await self._consumer.getmany(timeout_ms=POLL_MS, max_records=self._settings.engine.batch_records)
-        self.last_poll = self.outside.now_s()
+        self._came_round()
         async with self._lock:
             if self._fatal is not None:
                 raise self._fatal
@@ -215,6 +216,9 @@ class Engine(ConsumerRebalanceListener):  # type: ignore[misc]
         self._looked_in_vain = 0 if there or not self.joined else self._looked_in_vain + 1
         if self._looked_in_vain * MEASURE_S >= GONE_S:
             raise EngineError(f"{self.spec.input_topic} is gone: was it deleted?")
+
+    def _came_round(self) -> None:
+        self.last_poll = self.outside.now_s()
 
     async def _open_next(self, where: TopicPartition) -> None:
         partition = Partition(self._host, where.partition, self._quarantines.setdefault(where, Quarantine()))

@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import logging
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -63,6 +63,7 @@ class Host:
     partitions: int
     control: ControlLog
     outside: Outside
+    alive: Callable[[], None]  # called while a recovery makes progress
 
 
 @dataclass(slots=True)
@@ -203,6 +204,7 @@ class Partition:
             if advance_every and seen >= advance_every:
                 seen = 0
                 self.stage.advance()
+            self.host.alive()
             await asyncio.sleep(0)  # heartbeats and other partitions get their turn
         self.host.metrics.replayed_records.labels(self.host.spec.name).inc(max(0, offset - self.offset))
         self.offset = max(self.offset, offset)

@@ -41,6 +41,7 @@ class Bench:
             partitions=1,
             control=ControlLog(),
             outside=Outside(),
+            alive=lambda: None,
         )
         self.reader = LogReader(self.clients)
         self.state = TopicPartition(self.topics.observe_state, 0)
