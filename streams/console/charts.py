@@ -99,7 +99,7 @@ def _panel(time: _Time, series: Sequence[tuple[float, float]], *, y: float, heig
 def _marks(time: _Time, marks: Sequence[tuple[float, str]], *, bottom: float) -> Iterable[Markup]:
     """Dashed lines with a word above them; words that would touch are dropped, their lines stay."""
     free = 0.0
-    for ts, word in marks:
+    for ts, word in (mark for mark in marks if time.first <= mark[0] <= time.last):
         x = time.x(ts)
         yield _line(x, 16, x, bottom, "mark")
         width = 7.4 * len(word)

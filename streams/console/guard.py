@@ -21,6 +21,8 @@ from streams.console.settings import ConsoleSettings
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 FORM_FIELDS_MAX = 20
+PROBES = ("/-/healthy", "/-/ready")
+"""Supervisors ask by address; the answer is a word that tells nothing of alerts."""
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
@@ -94,7 +96,7 @@ class Guard:
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Host check, refusals as pages, headers on every answer."""
         try:
-            if _host_of(request.host) not in self._settings.names:
+            if request.path not in PROBES and _host_of(request.host) not in self._settings.names:
                 raise Refusal(421, "This console does not answer to that name. Start it with --base-url of this name.")
             response = await handler(request)
         except Refusal as refusal:

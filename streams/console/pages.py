@@ -67,7 +67,7 @@ class Reading:
             title=f"{severity} alerts".capitalize() if severity else "Alerts",
             show=show,
             query=query,
-            tabs=[(key, name, len(views.shown(everything, key))) for key, name in views.SHOWS.items()],
+            tabs=_tabs(everything, show),
             rows=[views.row_of(case, desk, now_ms()) for case in rows],
             empty=self._empty(show, bool(query or severity)),
             pages=pages,
@@ -236,6 +236,12 @@ class Reading:
             "appended to a file, never changed" if self._audit.kept else "kept in memory only: name a file to keep it"
         )
         return self._writer.page(request, "audit", entries=entries, pages=pages, kept=kept)
+
+
+def _tabs(cases: list[Case], show: str) -> list[tuple[str, str, int]]:
+    """The tabs of the list with their counts; results of the shadow are rare here, as they have a feed of their own."""
+    counted = [(key, name, len(views.shown(cases, key))) for key, name in views.SHOWS.items()]
+    return [tab for tab in counted if tab[0] != "shadow" or tab[2] or show == "shadow"]
 
 
 def _found(desk: DeskHost, request: web.Request) -> Case:

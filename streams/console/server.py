@@ -17,7 +17,7 @@ from streams.console import workers
 from streams.console.audit import Audit
 from streams.console.fleet import Fleet
 from streams.console.forms import Acting
-from streams.console.guard import Guard, Refusal, Route
+from streams.console.guard import PROBES, Guard, Refusal, Route
 from streams.console.identity import Identities
 from streams.console.live import Beat, Live
 from streams.console.pages import Reading
@@ -82,6 +82,7 @@ class Console:
             Route("GET", "/login", None, acting.login_page),
             Route("POST", "/login", None, acting.login),
             Route("GET", "/static/{name}", None, self._file),
+            *(Route("GET", path, None, self._probe) for path in PROBES),
         )
 
     async def start(self) -> None:
@@ -132,6 +133,11 @@ class Console:
         live = [case for case in shown(self._context.desk.desk.cases.values(), "open") if case.status == "open"]
         newest = max(live, key=lambda case: (case.statements[0].ts, case.dedup_key), default=None)
         return Beat(version, len(live), newest.alert.summary[:300] if newest else "")
+
+    async def _probe(self, request: web.Request) -> web.Response:
+        """200 while the feeds are followed; 503 with one word where they are not."""
+        well = not self._context.desk.trouble
+        return web.Response(text="ok\n" if well else "feeds are not read\n", status=200 if well else 503)
 
     async def _file(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]

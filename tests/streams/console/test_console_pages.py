@@ -235,3 +235,11 @@ async def test_nothing_invisible_is_written() -> None:
                 page = (await get(served, path))[1]
                 assert hidden not in page
                 assert f"pay[U+{ord(hidden):04X}]load" in page
+
+
+async def test_alerts_outside_the_hours_drawn_are_not_drawn_at_its_edge(console) -> None:
+    hours = [(START + (10 + at) * HOUR, 5, 0) for at in range(4)]
+    for buckets, marks in ((hours, 1), ([(at + 90 * HOUR, *rest) for at, *rest in hours], 0)):
+        console[0].publish(Fleet(source="demo", events=20, traffic=buckets, bucket_ms=HOUR))
+        page = (await get(console[0], "/"))[1]
+        assert page.count('class="mark-name"') == marks
