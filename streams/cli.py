@@ -222,12 +222,20 @@ def _intake(parsed: argparse.Namespace) -> int:
 
 
 def _declare_topics(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("verb", choices=("create", "list"), help="create what is missing, or only look")
+    told = "create what is missing, only look, or write the AsyncAPI document of topics and records"
+    parser.add_argument("verb", choices=("create", "list", "asyncapi"), help=told)
     _brokers(parser)
     _output(parser)
 
 
 def _topics(parsed: argparse.Namespace) -> int:
+    if parsed.verb == "asyncapi":
+        import msgspec
+
+        from streams.asyncapi import document
+
+        sys.stdout.write(msgspec.json.format(msgspec.json.encode(document()), indent=2).decode() + "\n")
+        return 0
     from streams import worker
 
     return worker.run_topics(_settings(parsed), create_missing=parsed.verb == "create", output=parsed.output)
@@ -333,7 +341,7 @@ COMMANDS = {
         "create the Kafka topics, or compare them with what is needed",
         _declare_topics,
         _topics,
-        ("topics create --brokers 127.0.0.1:9092", "topics list -o json"),
+        ("topics create --brokers 127.0.0.1:9092", "topics list -o json", "topics asyncapi"),
     ),
     "check-event": Command(
         "say how a producer's records are read, and what they lack",
