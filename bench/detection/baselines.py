@@ -63,6 +63,8 @@ class Baselines:
 
     def add(self, account: Int64, events: EventBatch, sketches: Sketches) -> None:
         """Take one batch; ``account`` is the row of each event's account."""
+        if len(events) and not sketches.bands.any():
+            raise ValueError("the baselines need sketches with signatures")
         who = account.astype(np.uint64)
         self._account.append(account)
         self._ts.append(events.ts)

@@ -131,10 +131,10 @@ def _simulation(case: Case, seed: int, corpus: str | None) -> Simulation:
 
 
 def _parts(simulation: Simulation, baselines: Baselines | None) -> Iterator[Part]:
-    sketch, keyed = Pipeline(SECRET).sketch, KeyedHash(SECRET)
+    sketcher, keyed = Pipeline(SECRET).sketcher, KeyedHash(SECRET)
     for part in simulation.slices():
         events = to_events(part, keyed)
-        sketches = sketch(events)
+        sketches = sketcher.sketch(events.prompt, signatures=baselines is not None)
         if baselines is not None:
             baselines.add(part.account, events, sketches)
         yield part.account, events, sketches
