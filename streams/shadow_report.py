@@ -55,9 +55,8 @@ def told(paired: Paired, new: str, old: str) -> list[str]:
         lines.append(f"  both   {mine.rule} {mine.subject}: {when}; {sizes}")
     for word, found in (("added", paired.added), ("lost ", paired.lost)):
         for item in found[:SHOWN]:
-            lines.append(
-                f"  {word}  {item.rule} {item.subject}: {item.severity}, {item.accounts:,} account{'s' * (item.accounts != 1)}"
-            )
+            accounts = f"{item.accounts:,} account{'s' * (item.accounts != 1)}"
+            lines.append(f"  {word}  {item.rule} {item.subject}: {item.severity}, {accounts}")
     if max(len(paired.both), len(paired.added), len(paired.lost)) > SHOWN:
         lines.append(f"  (the first {SHOWN} of each; -o json gives all)")
     return lines
