@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from models.doorkeeper import TICK_MS
 from models.fanin import FanIn
-from models.fanin_kernel import FIRST_TURNS_MIN, HOT_CUSTOMERS, JUDGED_USES, NETWORKS_MIN
+from models.fanin_kernel import FIRST_TURNS_MIN, HOT_CUSTOMERS, JUDGED_USES, NETWORKS_MIN, settle
 from models.sighting import FIRST_TURN, FOLLOW_UP, SightingBatch
 from tests.models.inputs import HOUR_MS, Use, customer, key, sightings, uses_of
 
@@ -217,3 +217,31 @@ def test_a_use_that_fell_out_of_a_full_ring_does_not_count():
     uses = crowd(HOT_CUSTOMERS - 1) + noise + late
     assert len(run(sightings(uses))) == HOT_CUSTOMERS
     assert run(sightings(uses), FanIn(ring_max=1 << 10)) == []
+
+
+def test_thousands_of_uses_of_one_millisecond_come_out_in_the_same_order(monkeypatch):
+    keys = [key(name) for name in range(1, 9)]
+    uses = [(BEGIN, customer(number), keys[number % 3 :]) for number in range(1, 60)]
+    columns = {"event": np.random.default_rng(1).permutation(len(uses)) + 1}
+    given_out = []
+    for moves in (1 << 20, 0):
+        monkeypatch.setattr("models.fanin.MOVES_PER_PAIR", moves)
+        operator = FanIn()
+        operator.process(sightings(uses, **columns))
+        out = operator.advance(BEGIN + DAY_MS)
+        given_out.append((out.rows.tolist(), out.keys.tolist(), out.offsets.tolist()))
+    assert given_out[0] == given_out[1]
+    assert len(given_out[0][0]) > HOT_CUSTOMERS
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3), st.integers(-(1 << 63), (1 << 63) - 1)), unique=True),
+    st.integers(0, 200),
+)
+def test_pairs_are_settled_as_they_would_be_sorted(some, moves):
+    some.sort(key=lambda pair: pair[1])
+    pairs = np.array(some, np.int64).reshape(-1, 3)
+    wanted = pairs[np.lexsort((pairs[:, 2].view(np.uint64), pairs[:, 0], pairs[:, 1]))]
+    if settle(pairs, moves):
+        assert pairs.tolist() == wanted.tolist()
+    assert sorted(pairs.tolist()) == sorted(wanted.tolist())

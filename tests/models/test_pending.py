@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.admission import UNSET
-from models.pending import Pending, Sources
+from models.pending import MOVES_PER_ROW, Pending, Sources, _settle
 from models.sighting import SightingBatch
 from tests.models.inputs import sightings, uses_of
 
@@ -108,3 +108,14 @@ def test_a_source_that_is_not_there_yet_is_not_idle(count):
         sources.update(str(number), 1, idle=True)
     assert not sources.all_idle
     assert np.iinfo(np.int64).min < sources.watermark_ms
+
+
+def test_rows_far_out_of_order_are_sorted_instead_and_come_out_the_same():
+    some = [(at, event, 1, [event]) for at in range(40, 0, -1) for event in (3, 1, 2)]
+    pending = Pending()
+    pending.add(batch_of(some))
+    released = pending.release(100)
+    assert order(released) == sorted(row[:3] for row in some)
+    assert released.keys.tolist() == [event for _, event, _ in order(released)]
+    assert _settle(batch_of(some).rows, np.arange(len(some)), MOVES_PER_ROW * len(some)) < 0
+    assert _settle(batch_of(some[-3:]).rows, np.arange(3), MOVES_PER_ROW * 3) == 2
