@@ -204,7 +204,8 @@ class Projection(ConsumerRebalanceListener):  # type: ignore[misc]
                 await self._check_liveness()
                 while self._pending and (self._caught_up or len(self._pending) >= PENDING_MAX):
                     await self._write_batch()
-                self._mark_up()
+                if not self._pending:  # a Redis that answers may still refuse writes
+                    self._mark_up()
             except (RedisError, OSError, TimeoutError) as error:
                 await self._back_off(error)
                 continue
