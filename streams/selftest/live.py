@@ -210,7 +210,8 @@ async def _action_of(client: Any, key: str) -> tuple[str, str]:
     ends, trouble = time.monotonic() + SETTLE_S, f"no key {key} within {SETTLE_S:.0f} s"
     while time.monotonic() < ends:
         try:
-            if action := await client.hget(key, "action"):
+            (action,) = await client.hmget(key, ["action"])  # what a limiter asks, and all that the worker's user may
+            if action:
                 return action.decode(), ""
         except (RedisError, OSError) as error:
             trouble = f"Redis does not answer: {type(error).__name__}"

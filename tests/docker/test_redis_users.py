@@ -25,19 +25,19 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedRedis]:
 
 
 ALLOWED = [
-    ("detector", ("HSET", SIGNAL, "action", "throttle")),
-    ("detector", ("PEXPIRE", SIGNAL, "60000")),
+    ("worker", ("HSET", SIGNAL, "action", "throttle")),
+    ("worker", ("PEXPIRE", SIGNAL, "60000")),
     ("limiter", ("HMGET", SIGNAL, "action")),
     ("limiter", ("HSET", BUDGET, "tokens", "1")),
-    ("detector", ("DEL", SIGNAL)),
+    ("worker", ("DEL", SIGNAL)),
     ("health", ("PING",)),
 ]
 REFUSED = [
-    ("detector", ("SET", "somebody:else", "1")),
-    ("detector", ("FLUSHALL",)),
-    ("detector", ("CONFIG", "GET", "*")),
-    ("detector", ("KEYS", "*")),
-    ("detector", ("EVAL", "return 1", "0")),
+    ("worker", ("SET", "somebody:else", "1")),
+    ("worker", ("FLUSHALL",)),
+    ("worker", ("CONFIG", "GET", "*")),
+    ("worker", ("KEYS", "*")),
+    ("worker", ("EVAL", "return 1", "0")),
     ("limiter", ("HSET", SIGNAL, "action", "allow")),
     ("limiter", ("DEL", SIGNAL)),
     ("limiter", ("ACL", "LIST")),
@@ -47,9 +47,7 @@ REFUSED = [
 
 
 def asked(server: GuardedRedis, user: str, words: tuple[str, ...]) -> object:
-    url = {"detector": server.worker_url, "limiter": server.limiter_url, "health": server.url_of("health", "none")}[
-        user
-    ]
+    url = {"worker": server.worker_url, "limiter": server.limiter_url, "health": server.url_of("health", "none")}[user]
     with redis.Redis.from_url(url) as client:
         return client.execute_command(*words)
 
@@ -68,7 +66,9 @@ def test_what_a_user_may_not(server: GuardedRedis, user: str, words: tuple[str, 
 
 
 @pytest.mark.servers
-@pytest.mark.parametrize("url", ["redis://127.0.0.1:{port}/0", "redis://detector:wrong@127.0.0.1:{port}/0"])
+@pytest.mark.parametrize(
+    "url", ["redis://127.0.0.1:{port}/0", "redis://127.0.0.1:{port}/0?username=worker&password=wrong"]
+)
 def test_nobody_else_comes_in(server: GuardedRedis, url: str) -> None:
     with (
         redis.Redis.from_url(url.format(port=server.port)) as client,
