@@ -17,7 +17,7 @@ import numpy.typing as npt
 from models.admission import SLICE_MS, UNSET
 from models.alert import Evidence
 from models.announce import Announcer, Decisions
-from models.clusters import Candidate, find_candidates, find_committed, repeaters
+from models.clusters import Candidate, find_candidates, find_committed, parted, repeaters
 from models.covered import CoveredEvents
 from models.directory import Directory
 from models.evidence import weigh
@@ -206,6 +206,7 @@ class Campaigns:
         swarm = find_swarm(rows, templates, repeaters(everyone, len(rows)), (self.directory, first_at, settled_ms))
         known = len(self.directory)
         candidates = find_candidates(rows, templates, everyone, known, swarm, accounts_min=ACCOUNTS_MIN)
+        candidates = parted(rows, templates, swarm, candidates, self.directory, accounts_min=ACCOUNTS_MIN)
         context = Context(rows, templates, self.directory, first_at, self.watch_start_ms, now_ms)
         for candidate in candidates:
             features = measure(context, candidate)

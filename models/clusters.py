@@ -18,6 +18,8 @@ import numpy.typing as npt
 
 from models.communities import split
 from models.compiled import jit
+from models.directory import Directory
+from models.operators import told_apart
 from models.swarm import Swarm
 from models.templates import Templates, distinct
 
@@ -212,6 +214,10 @@ VARIED = 0.6
 CORE_SHARE = 0.5
 """Core accounts give at least this part of the share that the cluster's 90th percentile gives."""
 
+UNDILUTED = 0.4
+"""Below this part of core among the touched, bystanders or decoys are many, and it takes more of an account."""
+DILUTED_COUNT = 0.4  # of the requests that the core's 90th percentile sends
+
 
 def repeaters(committed: Committed, rows: int) -> npt.NDArray[np.bool_]:
     """Which of ``rows`` covered rows are by accounts with several distinct covered prompts."""
@@ -245,8 +251,39 @@ def find_candidates(
             candidate = _largest(rows, templates, swarm, part, accounts_min=accounts_min)
             if candidate is not None:
                 found.append(candidate)
-    found.sort(key=lambda candidate: (-int(candidate.committed.sum()), int(rows["key"][candidate.rows].min())))
-    return found
+    return _in_order(rows, found)
+
+
+def _in_order(rows: npt.NDArray[Any], candidates: list[Candidate]) -> list[Candidate]:
+    """The largest first; those of one size by their rows."""
+    return sorted(
+        candidates, key=lambda candidate: (-int(candidate.committed.sum()), int(rows["key"][candidate.rows].min()))
+    )
+
+
+def parted(
+    rows: npt.NDArray[Any],
+    templates: Templates,
+    swarm: Swarm,
+    candidates: list[Candidate],
+    directory: Directory,
+    *,
+    accounts_min: int = 1,
+) -> list[Candidate]:
+    """``candidates``, those in two that two operators run by what their accounts share; the largest first."""
+    found = []
+    for candidate in candidates:
+        second = told_apart(directory, candidate.account, candidate.core)
+        pieces: list[Candidate | None] = []
+        if second.any():
+            of_row = np.repeat(second, np.diff(candidate.starts))
+            pieces = [
+                _largest(rows, templates, swarm, candidate.rows[picked], accounts_min=accounts_min)
+                for picked in (~of_row, of_row)
+            ]
+        whole = [piece for piece in pieces if piece is not None]
+        found += whole if len(whole) == 2 else [candidate]
+    return _in_order(rows, found)
 
 
 def _largest(
@@ -296,19 +333,25 @@ def _candidate(rows: npt.NDArray[Any], templates: Templates, swarm: Swarm, picke
     last = picked[starts[1:] - 1]
     share = np.minimum(covered / np.maximum(rows["requests_24h"][last], 1), 1.0)
     willing = repeats | (fresh & (share >= SWARM_SHARE_MIN))
-    core = _core(willing & (share >= SHARE_MIN), share)
+    core = _core(willing & (share >= SHARE_MIN), share, covered)
     if core.any() and varied[core].mean() >= VARIED:
         willing &= varied
     committed = willing & (share >= SHARE_MIN)
-    core = _core(committed, share)
+    core = _core(committed, share, covered)
     used = np.unique(templates.of_row[picked])
     return Candidate(used, picked, starts, rows["account"][last], covered, willing, share, last, committed, core)
 
 
-def _core(committed: npt.NDArray[np.bool_], share: Floats) -> npt.NDArray[np.bool_]:
-    """The committed accounts that give the cluster a large part of their traffic."""
+def _core(committed: npt.NDArray[np.bool_], share: Floats, covered: Ints) -> npt.NDArray[np.bool_]:
+    """The committed accounts that give the cluster a large part of their traffic.
+
+    Where they are a small part of all that touched it, bystanders or decoys are about, some of whom send little else:
+    those who use it as often as its busiest then are the core.
+    """
     bar = CORE_SHARE * _ninth_decile(share[committed]) if committed.any() else 1.0
     core: npt.NDArray[np.bool_] = committed & (share >= bar)
+    if core.any() and core.sum() < UNDILUTED * len(committed):
+        core &= covered >= DILUTED_COUNT * _ninth_decile(covered[core].astype(np.float64))
     return core
 
 

@@ -6,6 +6,7 @@ not: measuring (``features``) and deciding (``verdict``). Where a person comes f
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 
 from models.alert import Evidence
@@ -13,7 +14,14 @@ from models.features import Features
 
 MEAN_REQUESTS_MIN = 4.0  # a variance over fewer requests an account says nothing
 LARGE, VERY_LARGE = 100, 400  # committed accounts
+LIST_MIN = 3  # templates from which a cluster works through a list
+WIDE = 0.6  # share of its accounts that use several, to say that it does
+BYSTANDERS = 0.3  # share of committed among all who touched the templates, below which most are passers-by
+AGED, AWOKEN = 0.3, 0.9  # share of young accounts at the most, of accounts that came with the templates at the least
 OLD = 0.2  # share of new templates up to which a cluster is as old as the watch
+NEW = 0.8  # share of new templates from which a cluster has come since the watch had settled
+ALIKE = 1.3
+"""`mixing` up to which accounts draw on one list alike: campaigns 0.9 to 1.2; people have favourites, or one template."""
 SEVERAL = 1.5  # accounts per customer from which a cluster looks like firms with their staff
 Reading = Callable[[Features], Iterator[Evidence]]
 
@@ -27,11 +35,19 @@ def _percent(part: float) -> str:
     return f"{100 * part:.0f} %"
 
 
+def _dealt(features: Features) -> bool:
+    """Whether all accounts draw on one new list of templates alike, as from one dispatcher."""
+    listed = features.templates >= LIST_MIN and features.several_templates >= WIDE and features.new_templates >= NEW
+    return listed and 0.0 <= features.mixing <= ALIKE
+
+
 def _even_load(features: Features) -> Iterator[Evidence]:
     if features.mean_requests < MEAN_REQUESTS_MIN:
         return
     value = features.dispersion
     weight = _steps(value, ((2.0, 2.0), (3.5, 1.0), (6.0, 0.0), (10.0, -1.0)), -3.0)
+    if _dealt(features):  # a dispatcher can send a heavy-tailed load at no cost: it clears nobody then
+        weight = max(weight, 0.0)
     how = "almost the same number of" if weight > 0 else "very different numbers of" if weight < 0 else "unequal"
     text = (
         f"The accounts send {how} template requests (variance {value:.1f} times the mean; organic users 10 and more)."
@@ -53,17 +69,35 @@ def _early_even_load(features: Features) -> Iterator[Evidence]:
 
 
 def _several_templates(features: Features) -> Iterator[Evidence]:
-    if features.templates < 3:
+    if features.templates < LIST_MIN:
+        text = "One or two texts are all that the accounts share, as after a tutorial or a common starter."
+        if features.templates == 1:
+            yield Evidence("one_template", 1.0, 3.0, "templates", -1.0, text)
         return
     value = features.several_templates
-    weight = 2.0 if value >= 0.5 else 0.0
+    weight = 2.0 if value >= WIDE else 0.0
     text = f"{_percent(value)} of the accounts work through several of the {features.templates} shared templates."
     yield Evidence("several_templates", value, 0.1, "share", weight, text)
 
 
+def _mixing(features: Features) -> Iterator[Evidence]:
+    if features.templates < LIST_MIN or features.mixing < 0 or features.new_templates < NEW:
+        return
+    value = features.mixing
+    weight = 2.0 if _dealt(features) else 0.0
+    how = "no" if value < 1.1 else f"{value:.1f} times"
+    text = (
+        f"The accounts draw on the new templates alike: two requests of one account are {how} likelier to share one "
+        "than two of different accounts; people have favourites."
+    )
+    if weight == 0.0:
+        text = f"The accounts have favourites: two requests of one share a template {value:.1f} times as often."
+    yield Evidence("dealt_templates", value, 3.0, "ratio", weight, text)
+
+
 def _bursts(features: Features) -> Iterator[Evidence]:
     value = features.burst
-    weight = 2.0 if value < 0.15 else 0.0 if value < 0.35 else -1.0
+    weight = _steps(value, ((0.15, 2.0), (0.35, 0.0), (0.65, -1.0)), -2.0)
     text = f"{_percent(value)} of the template requests come within five minutes of the account's request before."
     yield Evidence("no_bursts", value, 0.5, "share", weight, text)
 
@@ -144,7 +178,7 @@ def _repeats(features: Features) -> Iterator[Evidence]:
 
 def _new_templates(features: Features) -> Iterator[Evidence]:
     value = features.new_templates
-    weight = 1.0 if value >= 0.8 else -2.0 if value <= OLD else 0.0
+    weight = 1.0 if value >= NEW else -2.0 if value <= OLD else 0.0
     text = f"{_percent(value)} of the template requests use shared text that nobody used when the watch had settled."
     yield Evidence("new_templates", value, 0.5, "share", weight, text)
 
@@ -156,6 +190,31 @@ def _new_accounts(features: Features) -> Iterator[Evidence]:
     weight = 2.0 if value >= 0.7 and value >= 1.5 * fleet else -2.0 if value <= fleet else 0.0
     text = f"{_percent(value)} of the accounts first appeared with the templates; in the fleet {_percent(fleet)}."
     yield Evidence("new_accounts", value, fleet, "share", weight, text)
+
+
+def _dormant(features: Features) -> Iterator[Evidence]:
+    fleet = features.new_accounts_fleet
+    if not 0.0 <= features.young <= AGED or features.new_accounts < AWOKEN or features.new_accounts < 1.5 * fleet:
+        return
+    text = (
+        f"{_percent(1.0 - features.young)} of the accounts are older than ten days, yet {_percent(features.new_accounts)} "
+        "were never seen before they came with the templates."
+    )
+    yield Evidence("aged_accounts", features.new_accounts, fleet, "share", 1.0, text)
+
+
+def _bystanders(features: Features) -> Iterator[Evidence]:
+    value, rate = features.core_part, features.rate
+    again = (
+        1.0 - rate / math.expm1(min(rate, 50.0)) if rate > 0 else 1.0
+    )  # of those who came once, if all came at one rate
+    if value >= min(BYSTANDERS, 0.5 * again):
+        return
+    text = (
+        f"Only {_percent(value)} of the {features.touched:,} accounts that used the templates came back to them as a "
+        "member does; a prompt that goes round is tried once or twice."
+    )
+    yield Evidence("bystanders", value, again, "share", -2.0, text)
 
 
 def _devotion(features: Features) -> Iterator[Evidence]:
@@ -188,6 +247,7 @@ READINGS: tuple[Reading, ...] = (
     _even_load,
     _early_even_load,
     _several_templates,
+    _mixing,
     _bursts,
     _follow_ups,
     _persistence,
@@ -199,6 +259,8 @@ READINGS: tuple[Reading, ...] = (
     _repeats,
     _new_templates,
     _new_accounts,
+    _dormant,
+    _bystanders,
     _devotion,
     _firms,
     _scale,

@@ -25,8 +25,8 @@ EPOCH_MS = 6 * HOUR_MS
 EPOCHS = 4
 FORGET_MS = 7 * DAY_MS
 JUDGED_USES = 32
-FIRST_TURNS_MIN = 0.7
-NETWORKS_MIN = 4
+FIRST_TURNS_MIN = 0.5
+NETWORKS_MIN = 3
 BLOCK = 16
 """Rows looked at before the first of them is used: some 150 keys, whose lines of memory the cache can hold."""
 

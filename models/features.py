@@ -24,6 +24,7 @@ from models.templates import Templates
 YOUNG_DAYS = 10
 PERSISTENT_HOURS = 12
 HUB_ACCOUNTS_MIN = 3
+MIXING_PAIRS_MIN = 60
 
 
 class Features(msgspec.Struct, frozen=True):
@@ -41,6 +42,7 @@ class Features(msgspec.Struct, frozen=True):
     evenness: float  # ratio of successive factorial moments over all accounts: 1 Poisson, 2 and more heavy-tailed
     rate: float  # covered requests per account if all send at one rate, seen or not; -1 where evenness is
     several_templates: float  # share of core accounts that use at least two
+    mixing: float  # chance that two requests of one account have one template, over that of two accounts; -1 unknown
     burst: float  # share of covered requests within five minutes of one before
     follow_up: float  # share of core accounts' requests that continue a conversation
     persistent: float  # share of core accounts active in 12 distinct hours of the day
@@ -119,6 +121,47 @@ def prepare(context: Context, candidate: Candidate) -> Core:
     known = context.directory.rows(candidate.account[candidate.core])
     profiles = context.directory.profiles.records[known[known >= 0]]
     return Core(inside, prompts, networks, *counts, candidate.last[candidate.core], profiles)
+
+
+@jit
+def _pairs(rows: Any, of_row: Any, picked: Any, starts: Any, core: Any) -> tuple[float, float, float, float]:
+    """Pairs of requests under one template and all pairs: within accounts, and over all requests."""
+    totals = np.zeros(of_row.max() + 1, np.int64)
+    own = np.zeros(of_row.max() + 1, np.int64)
+    same = within = count = 0.0
+    for account in range(core.shape[0]):
+        if not core[account]:
+            continue
+        sent = 0
+        for at in range(starts[account], starts[account + 1]):
+            if (rows[picked[at]]["flags"] & BURST) == 0:
+                used = of_row[picked[at]]
+                same += own[used]
+                own[used] += 1
+                totals[used] += 1
+                sent += 1
+        for at in range(starts[account], starts[account + 1]):
+            own[of_row[picked[at]]] = 0
+        within += sent * (sent - 1) / 2
+        count += sent
+    alike = 0.0
+    for used in totals:
+        alike += used * (used - 1) / 2
+    return same, within, alike, count * (count - 1) / 2
+
+
+def _mixing(context: Context, candidate: Candidate) -> float:
+    """How much likelier two requests of one account share a template than two requests of different accounts.
+
+    1 where everyone draws from one list alike, as a dispatcher deals; people have favourites. Requests that follow
+    within five minutes are left out, as they tend to be the same task.
+    """
+    same, within, alike, pairs = _pairs(
+        context.rows, context.templates.of_row, candidate.rows, candidate.starts, candidate.core
+    )
+    if within < MIXING_PAIRS_MIN or alike <= same or pairs <= within:
+        return -1.0
+    return (same / within) / ((alike - same) / (pairs - within))
 
 
 def _distinct(values: npt.NDArray[Any]) -> int:
@@ -236,6 +279,7 @@ def measure(context: Context, candidate: Candidate) -> Features:
         evenness=evenness,
         rate=rate,
         several_templates=core.several / accounts,
+        mixing=_mixing(context, candidate),
         burst=core.burst / requests,
         follow_up=float(follow_ups.mean()),
         persistent=float((hours >= PERSISTENT_HOURS).mean()),

@@ -27,9 +27,9 @@ SAMPLED_ROWS = 128.0
 """A key needs no more rows than this to tell which keys go with it."""
 PAIRS_START = 1 << 12
 CUSTOMERS_MIN = 8
-NETWORKS_MIN = 4  # a gateway, a class or a campus has one or two
-FIRST_TURNS_MIN = 0.8
-COLLISIONS_MAX = 0.10
+NETWORKS_MIN = 3  # a gateway, a class or a campus has one or two
+FIRST_TURNS_MIN = 0.5
+COLLISIONS_MAX = 0.30
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from models.rules import CampaignRule
 
 CORE_CUSTOMERS_MIN = 12
-CORE_NETWORKS_MIN = 4
+CORE_NETWORKS_MIN = 3
 CORE_PART_MIN = 0.10
 EVEN_MAX = 1.6
 OPEN_SCORE = 7.5
