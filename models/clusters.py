@@ -214,9 +214,9 @@ VARIED = 0.6
 CORE_SHARE = 0.5
 """Core accounts give at least this part of the share that the cluster's 90th percentile gives."""
 
-UNDILUTED = 0.4
-"""Below this part of core among the touched, bystanders or decoys are many, and it takes more of an account."""
-DILUTED_COUNT = 0.4  # of the requests that the core's 90th percentile sends
+CORE_COUNT = 0.4  # of the requests that the 90th percentile of the core sends
+ONE_RATE = 2.0  # variance over mean of counts up to which they come of one rate
+POOL_MIN = 12
 
 
 def repeaters(committed: Committed, rows: int) -> npt.NDArray[np.bool_]:
@@ -345,14 +345,21 @@ def _candidate(rows: npt.NDArray[Any], templates: Templates, swarm: Swarm, picke
 def _core(committed: npt.NDArray[np.bool_], share: Floats, covered: Ints) -> npt.NDArray[np.bool_]:
     """The committed accounts that give the cluster a large part of their traffic.
 
-    Where they are a small part of all that touched it, bystanders or decoys are about, some of whom send little else:
-    those who use it as often as its busiest then are the core.
+    Where their counts are no single rate but those of the busiest are, the busiest are the pool, and the others came
+    by: honest people can be made to send a few prompts of somebody else's campaign and little besides.
     """
     bar = CORE_SHARE * _ninth_decile(share[committed]) if committed.any() else 1.0
     core: npt.NDArray[np.bool_] = committed & (share >= bar)
-    if core.any() and core.sum() < UNDILUTED * len(committed):
-        core &= covered >= DILUTED_COUNT * _ninth_decile(covered[core].astype(np.float64))
+    if core.any() and dispersion(covered[core]) > ONE_RATE:
+        busiest = core & (covered >= CORE_COUNT * _ninth_decile(covered[core].astype(np.float64)))
+        if busiest.sum() >= POOL_MIN and dispersion(covered[busiest]) <= ONE_RATE:
+            return busiest
     return core
+
+
+def dispersion(counts: Ints) -> float:
+    """Variance over mean of the requests of accounts: 1 where chance spreads one common rate."""
+    return float(counts.var() / counts.mean())
 
 
 def _ninth_decile(values: Floats) -> float:

@@ -21,7 +21,7 @@ AGED, AWOKEN = 0.3, 0.9  # share of young accounts at the most, of accounts that
 OLD = 0.2  # share of new templates up to which a cluster is as old as the watch
 NEW = 0.8  # share of new templates from which a cluster has come since the watch had settled
 ALIKE = 1.3
-"""`mixing` up to which accounts draw on one list alike: campaigns 0.9 to 1.2; people have favourites, or one template."""
+"""`mixing` up to which accounts draw on one list alike: campaigns have 0.9 to 1.2, and people have favourites."""
 SEVERAL = 1.5  # accounts per customer from which a cluster looks like firms with their staff
 Reading = Callable[[Features], Iterator[Evidence]]
 
@@ -97,7 +97,7 @@ def _mixing(features: Features) -> Iterator[Evidence]:
 
 def _bursts(features: Features) -> Iterator[Evidence]:
     value = features.burst
-    weight = _steps(value, ((0.15, 2.0), (0.35, 0.0), (0.65, -1.0)), -2.0)
+    weight = 2.0 if value < 0.15 else 0.0 if value < 0.35 else -1.0 if value < 0.65 else -2.0
     text = f"{_percent(value)} of the template requests come within five minutes of the account's request before."
     yield Evidence("no_bursts", value, 0.5, "share", weight, text)
 
@@ -196,10 +196,8 @@ def _dormant(features: Features) -> Iterator[Evidence]:
     fleet = features.new_accounts_fleet
     if not 0.0 <= features.young <= AGED or features.new_accounts < AWOKEN or features.new_accounts < 1.5 * fleet:
         return
-    text = (
-        f"{_percent(1.0 - features.young)} of the accounts are older than ten days, yet {_percent(features.new_accounts)} "
-        "were never seen before they came with the templates."
-    )
+    aged, unseen = _percent(1.0 - features.young), _percent(features.new_accounts)
+    text = f"{aged} of the accounts are older than ten days, yet {unseen} were never seen before the templates came."
     yield Evidence("aged_accounts", features.new_accounts, fleet, "share", 1.0, text)
 
 

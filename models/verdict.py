@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.alert import Evidence, Gate
-from models.clusters import Candidate
+from models.clusters import ONE_RATE, Candidate, dispersion
 from models.features import Features
 
 if TYPE_CHECKING:
@@ -30,14 +30,15 @@ HOLD_SCORE = 4.0
 CONFIRMED_BELOW = 100
 """A new cluster of fewer accounts must be found twice in a row: fragments of a growing campaign pass, and join it."""
 NAMED_SHARE_MIN = 0.10
-NAMED_SHARE = 0.4  # of the core's median share
+NAMED_SHARE = 0.3  # of the core's median share
 NAMED_COUNT = 0.25  # of the core's median covered requests
+NAMED_COUNT_EVEN = 0.5  # the same where the core sends at one rate: who is far from it does not belong to it
 NAMED_COUNT_MIN = 2
 UNDILUTED = 0.4
 """Below this part of core among the touched, bystanders or decoys are many, and naming takes more of an account."""
 DILUTED_COUNT, DILUTED_COUNT_MIN = 0.5, 3
 STERN_SCORE = 10.0
-STERN_SHARE, STERN_COUNT, STERN_COUNT_MIN = 0.6, 0.4, 5  # as above, for actions that a person notices
+STERN_SHARE, STERN_COUNT, STERN_COUNT_MIN = 0.6, 0.5, 5  # as above, for actions that a person notices
 
 
 class Reason(enum.Enum):
@@ -96,7 +97,8 @@ def needed(candidate: Candidate) -> tuple[float, float]:
     core_count = float(np.median(candidate.covered[candidate.core]))
     if candidate.core.sum() < UNDILUTED * len(candidate.account):
         return max(NAMED_SHARE_MIN, STERN_SHARE * core_share), max(DILUTED_COUNT_MIN, DILUTED_COUNT * core_count)
-    return max(NAMED_SHARE_MIN, NAMED_SHARE * core_share), max(NAMED_COUNT_MIN, NAMED_COUNT * core_count)
+    part = NAMED_COUNT_EVEN if dispersion(candidate.covered[candidate.core]) <= ONE_RATE else NAMED_COUNT
+    return max(NAMED_SHARE_MIN, NAMED_SHARE * core_share), max(NAMED_COUNT_MIN, part * core_count)
 
 
 def named(candidate: Candidate) -> npt.NDArray[np.bool_]:

@@ -16,14 +16,16 @@ from models.sighting import PROFILE, SIGHTING
 from models.verdict import OPEN_SCORE
 
 UNMEASURED: dict[str, Any] = {
-    "accounts": 40, "customers": 40, "touched": 40, "requests": 120, "networks": 0, "network_top": 0.0, "templates": 1,
-    "mean_requests": 3.0, "dispersion": 4.0, "evenness": -1.0, "rate": -1.0, "several_templates": 0.0, "burst": 0.2,
+    "accounts": 40, "customers": 40, "touched": 40, "requests": 120, "networks": 0, "network_top": 0.0, "templates": 2,
+    "mean_requests": 3.0, "dispersion": 4.0, "evenness": -1.0, "rate": -1.0, "several_templates": 0.0, "mixing": -1.0, "burst": 0.2,
     "follow_up": 0.1, "persistent": 0.0, "hours": 1.0, "share": 0.3, "repeats": 0.0, "distinct_prompts": 1.0,
     "young": -1.0, "young_fleet": -1.0, "reasoning": 0.0, "payment_hubs": 0, "payment_part": 0.0, "payment_top": 0.0,
     "network_hubs": 0, "network_part": 0.0, "client_lift": 1.0, "client_part": 0.0, "new_templates": 0.5,
     "new_accounts": -1.0, "new_accounts_fleet": -1.0, "core_part": 1.0, "prompt_tokens": 80.0,
 }  # fmt: skip
 """A small cluster of which nothing optional is known and nothing else speaks."""
+DEALT = {"templates": 3, "several_templates": 0.6, "new_templates": 0.8, "mixing": 1.0}
+AGED = {"young": 0.1, "new_accounts": 1.0, "new_accounts_fleet": 0.5}
 SHARED = {"payment_hubs", "payment_part", "payment_top", "network_hubs", "network_part", "network_top"}
 
 
@@ -48,8 +50,18 @@ STEPS = [
      [(0.9, 2), (2.0, 2), (2.1, 1), (3.5, 1), (3.6, 0), (6.0, 0), (6.1, -1), (10.0, -1), (10.1, -3)]),
     ("even_repeats", {}, "evenness",
      [(0.0, 2), (1.25, 2), (1.26, 1), (1.6, 1), (1.7, 0), (2.5, 0), (2.6, -1), (4.0, -1), (4.1, -2), (-1.0, 0)]),
-    ("several_templates", {"templates": 3}, "several_templates", [(0.49, 0), (0.5, 2), (1.0, 2)]),
-    ("no_bursts", {}, "burst", [(0.0, 2), (0.14, 2), (0.15, 0), (0.34, 0), (0.35, -1), (1.0, -1)]),
+    ("several_templates", {"templates": 3}, "several_templates", [(0.59, 0), (0.6, 2), (1.0, 2)]),
+    ("one_template", {}, "templates", [(1, -1), (2, 0)]),
+    ("dealt_templates", DEALT, "mixing", [(-1.0, 0), (0.0, 2), (1.3, 2), (1.4, 0)]),
+    ("dealt_templates", DEALT, "several_templates", [(0.59, 0), (0.6, 2)]),
+    ("dealt_templates", DEALT, "new_templates", [(0.79, 0), (0.8, 2)]),
+    ("dealt_templates", DEALT, "templates", [(2, 0), (3, 2)]),
+    ("aged_accounts", AGED, "young", [(-1.0, 0), (0.0, 1), (0.3, 1), (0.31, 0)]),
+    ("aged_accounts", AGED, "new_accounts", [(0.89, 0), (0.9, 1)]),
+    ("aged_accounts", AGED, "new_accounts_fleet", [(0.6, 1), (0.7, 0)]),
+    ("bystanders", {}, "core_part", [(0.29, -2), (0.3, 0)]),
+    ("bystanders", {"core_part": 0.2}, "rate", [(-1.0, -2), (0.5, 0), (1.0, -2)]),
+    ("no_bursts", {}, "burst", [(0.0, 2), (0.14, 2), (0.15, 0), (0.34, 0), (0.35, -1), (0.64, -1), (0.65, -2), (1.0, -2)]),
     ("single_turn", {}, "follow_up", [(0.0, 1), (0.04, 1), (0.05, 0), (0.3, 0), (0.31, -3)]),
     ("round_the_clock", {}, "persistent", [(0.49, 0), (0.5, 1)]),
     ("one_network", {}, "network_top", [(0.5, 0), (0.51, -3)]),
@@ -84,6 +96,14 @@ def test_steps_at_their_bounds(name, known, field, value, expected):
 def test_load_is_read_one_way_or_the_other_and_never_both():
     assert weight("even_repeats", mean_requests=4.0, evenness=1.0) == 0.0
     assert weight("even_load", mean_requests=3.9, dispersion=1.0) == 0.0
+
+
+def test_a_heavy_tailed_load_clears_nobody_whose_templates_are_dealt():
+    heavy = {"mean_requests": 9.0, "dispersion": 30.0}
+    assert weight("even_load", **heavy) == -3.0
+    assert weight("even_load", **heavy, **DEALT) == 0.0
+    assert weight("even_load", **heavy, **{**DEALT, "mixing": 2.0}) == -3.0
+    assert weight("even_load", mean_requests=9.0, dispersion=1.0, **DEALT) == 2.0
 
 
 def test_two_templates_are_not_a_list_to_work_through():
@@ -152,5 +172,5 @@ def test_readings_are_all_distinct_and_all_reachable():
         repeats=0.2, new_accounts=0.9, persistent=0.9, payment_hubs=9, payment_part=0.9, accounts=500, network_hubs=9,
         network_part=0.9, share=0.9,
     )  # fmt: skip
-    other = features(evenness=1.0, accounts=99, customers=33)
+    other = features(evenness=1.0, accounts=99, customers=33, core_part=0.1, **{**DEALT, **AGED})
     assert [reading.__name__ for reading in READINGS if not [*reading(loud), *reading(other)]] == []

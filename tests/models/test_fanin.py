@@ -128,9 +128,9 @@ many = [(BEGIN + 1_000 * step, customer(2 + step % 60), [key(1)]) for step in ra
 
 
 def test_a_key_used_inside_conversations_is_closed():
-    mostly = np.where(np.arange(300) % 5 < 3, FIRST_TURN, FOLLOW_UP)
-    seldom = np.where(np.arange(300) % 5 < 4, FIRST_TURN, FOLLOW_UP)
-    assert 0.6 < FIRST_TURNS_MIN < 0.8
+    mostly = np.where(np.arange(300) % 5 < 2, FIRST_TURN, FOLLOW_UP)
+    seldom = np.where(np.arange(300) % 5 < 3, FIRST_TURN, FOLLOW_UP)
+    assert 0.4 < FIRST_TURNS_MIN < 0.6
     assert judged(many, flags=mostly) == 0
     assert judged(many, flags=seldom) == 200
 

@@ -130,7 +130,7 @@ def test_networks_that_are_mostly_unknown_say_nothing(known, passes):
     assert gate(rows) is passes
 
 
-@pytest.mark.parametrize(("follow_ups", "passes"), [(0.15, True), (0.25, False)])
+@pytest.mark.parametrize(("follow_ups", "passes"), [(0.25, True), (0.45, True), (0.55, False)])
 def test_follow_ups_are_a_product_with_conversations(follow_ups, passes):
     rows = one_template()
     rows["flags"] = np.where(np.arange(len(rows)) < follow_ups * len(rows), FOLLOW_UP, FIRST_TURN)
