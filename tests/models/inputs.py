@@ -23,8 +23,8 @@ from streams.simulator.slices import to_events
 SECRET = b"secret"
 START = 1_700_000_000_000
 HOUR_MS = 3_600_000
-EAGER = Rules(campaign=CampaignRule(open_score=-100.0, hold_score=-100.0, customers_min=8))
-"""Any cluster of some size is announced: how the operators work does not hang on how detection is tuned."""
+EAGER = Rules(campaign=CampaignRule(open_score=-100.0, hold_score=-100.0, customers_min=20))
+"""Any cluster larger than the look-alikes in `fleet` is announced: the operators' work does not hang on the tuning."""
 
 
 @lru_cache(maxsize=1)

@@ -17,8 +17,9 @@ from models.verdict import OPEN_SCORE
 
 UNMEASURED: dict[str, Any] = {
     "accounts": 40, "customers": 40, "touched": 40, "requests": 120, "networks": 0, "network_top": 0.0, "templates": 2,
-    "mean_requests": 3.0, "dispersion": 4.0, "evenness": -1.0, "rate": -1.0, "several_templates": 0.0, "mixing": -1.0, "burst": 0.2,
-    "follow_up": 0.1, "persistent": 0.0, "hours": 1.0, "share": 0.3, "repeats": 0.0, "distinct_prompts": 1.0,
+    "mean_requests": 3.0, "dispersion": 4.0, "evenness": -1.0, "rate": -1.0, "several_templates": 0.0, "mixing": -1.0,
+    "burst": 0.2, "follow_up": 0.1, "persistent": 0.0, "hours": 1.0, "share": 0.3, "repeats": 0.0,
+    "distinct_prompts": 1.0,
     "young": -1.0, "young_fleet": -1.0, "reasoning": 0.0, "payment_hubs": 0, "payment_part": 0.0, "payment_top": 0.0,
     "network_hubs": 0, "network_part": 0.0, "client_lift": 1.0, "client_part": 0.0, "new_templates": 0.5,
     "new_accounts": -1.0, "new_accounts_fleet": -1.0, "core_part": 1.0, "prompt_tokens": 80.0,
@@ -61,7 +62,8 @@ STEPS = [
     ("aged_accounts", AGED, "new_accounts_fleet", [(0.6, 1), (0.7, 0)]),
     ("bystanders", {}, "core_part", [(0.29, -2), (0.3, 0)]),
     ("bystanders", {"core_part": 0.2}, "rate", [(-1.0, -2), (0.5, 0), (1.0, -2)]),
-    ("no_bursts", {}, "burst", [(0.0, 2), (0.14, 2), (0.15, 0), (0.34, 0), (0.35, -1), (0.64, -1), (0.65, -2), (1.0, -2)]),
+    ("no_bursts", {}, "burst",
+     [(0.0, 2), (0.14, 2), (0.15, 0), (0.34, 0), (0.35, -1), (0.64, -1), (0.65, -2), (1.0, -2)]),
     ("single_turn", {}, "follow_up", [(0.0, 1), (0.04, 1), (0.05, 0), (0.3, 0), (0.31, -3)]),
     ("round_the_clock", {}, "persistent", [(0.49, 0), (0.5, 1)]),
     ("one_network", {}, "network_top", [(0.5, 0), (0.51, -3)]),
