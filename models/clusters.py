@@ -210,7 +210,8 @@ class Candidate:
 SWARM_SHARE_MIN = 0.5  # of its own requests, for an account of a swarm to count with a single one
 OWN_PART = 0.5  # of the core's usual part in a template's requests: a template below it is not the cluster's own
 VARIED = 0.6
-"""Where this part of the core works through several templates, one who uses a single one of them is a stranger."""
+"""Where this part of the core works through several templates, one who uses a single one of them is a stranger; where it
+came with the templates, one who was there before: a swarm may deal out a text that honest people have long used."""
 CORE_SHARE = 0.5
 """Core accounts give at least this part of the share that the cluster's 90th percentile gives."""
 
@@ -334,6 +335,8 @@ def _candidate(rows: npt.NDArray[Any], templates: Templates, swarm: Swarm, picke
     share = np.minimum(covered / np.maximum(rows["requests_24h"][last], 1), 1.0)
     willing = repeats | (fresh & (share >= SWARM_SHARE_MIN))
     core = _core(willing & (share >= SHARE_MIN), share, covered)
+    if core.any() and fresh[core].mean() >= VARIED:
+        willing &= fresh
     if core.any() and varied[core].mean() >= VARIED:
         willing &= varied
     committed = willing & (share >= SHARE_MIN)
