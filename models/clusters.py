@@ -31,6 +31,7 @@ OVERLAP_MIN = 0.5
 SURPRISE_MIN = 5.0
 """Log-likelihood by which sharing must beat chance, in nats; joining may err, since communities are split again."""
 TEMPLATES_PER_ACCOUNT_MAX = 64
+DISTINCT_MAX = 32
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -53,15 +54,17 @@ class Committed:
 @jit
 def _grouped(
     rows: Any, of_row: Ints, fresh: npt.NDArray[np.bool_], picked: Ints
-) -> tuple[Ints, npt.NDArray[np.bool_], npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+) -> tuple[Ints, npt.NDArray[np.bool_], Ints, npt.NDArray[np.bool_]]:
     """Where each account begins in ``picked``, with one more at the end, and three facts of each account.
 
-    They are: several distinct prompts, several templates, and every row fresh. ``picked`` is grouped by account.
+    They are: several distinct prompts, how many templates (no more than ``DISTINCT_MAX``), and every row fresh.
+    ``picked`` is grouped by account.
     """
     count = picked.shape[0]
     starts = np.empty(count + 1, np.int64)
     prompts = np.zeros(count, np.bool_)
-    templates = np.zeros(count, np.bool_)
+    templates = np.zeros(count, np.int64)
+    used = np.empty(DISTINCT_MAX, np.int64)
     all_fresh = np.ones(count, np.bool_)
     groups = 0
     for at in range(count):
@@ -71,7 +74,10 @@ def _grouped(
             groups += 1
         first = picked[starts[groups - 1]]
         prompts[groups - 1] |= row["prompt"] != rows[first]["prompt"]
-        templates[groups - 1] |= of_row[picked[at]] != of_row[first]
+        known = templates[groups - 1]
+        if known < DISTINCT_MAX and not (used[:known] == of_row[picked[at]]).any():
+            used[known] = of_row[picked[at]]
+            templates[groups - 1] += 1
         all_fresh[groups - 1] &= fresh[picked[at]]
     starts[groups] = count
     return starts[: groups + 1], prompts[:groups], templates[:groups], all_fresh[:groups]
@@ -210,8 +216,11 @@ class Candidate:
 SWARM_SHARE_MIN = 0.5  # of its own requests, for an account of a swarm to count with a single one
 OWN_PART = 0.5  # of the core's usual part in a template's requests: a template below it is not the cluster's own
 VARIED = 0.6
-"""Where this part of the core works through several templates, one who uses a single one of them is a stranger; where it
-came with the templates, one who was there before: a swarm may deal out a text that honest people have long used."""
+"""Where this part of the core works through several templates, one who uses a single one of them is a stranger; where
+it came with the templates, one who was there before: a swarm may deal out a text that honest people have long used."""
+LIST_PART = 0.5
+"""Where this many of the core use at least this part of the templates that chance would deal them, one who keeps to
+fewer is a stranger: the user of a library one of whose prompts the campaign copied."""
 CORE_SHARE = 0.5
 """Core accounts give at least this part of the share that the cluster's 90th percentile gives."""
 
@@ -329,7 +338,7 @@ def _own_rows(templates: Templates, candidate: Candidate) -> npt.NDArray[np.bool
 
 def _candidate(rows: npt.NDArray[Any], templates: Templates, swarm: Swarm, picked: Ints) -> Candidate:
     """The accounts of ``picked`` covered rows, which are grouped by account and in time order."""
-    starts, repeats, varied, fresh = _grouped(rows, templates.of_row, swarm.fresh, picked)
+    starts, repeats, distinct_templates, fresh = _grouped(rows, templates.of_row, swarm.fresh, picked)
     covered = np.diff(starts)
     last = picked[starts[1:] - 1]
     share = np.minimum(covered / np.maximum(rows["requests_24h"][last], 1), 1.0)
@@ -337,12 +346,23 @@ def _candidate(rows: npt.NDArray[Any], templates: Templates, swarm: Swarm, picke
     core = _core(willing & (share >= SHARE_MIN), share, covered)
     if core.any() and fresh[core].mean() >= VARIED:
         willing &= fresh
+    varied = distinct_templates >= 2
     if core.any() and varied[core].mean() >= VARIED:
-        willing &= varied
+        of_core = templates.of_row[picked[np.repeat(core, covered)]]
+        enough = distinct_templates >= LIST_PART * _expected(covered, of_core)
+        willing &= varied & enough if enough[core].mean() >= VARIED else varied
     committed = willing & (share >= SHARE_MIN)
     core = _core(committed, share, covered)
     used = np.unique(templates.of_row[picked])
     return Candidate(used, picked, starts, rows["account"][last], covered, willing, share, last, committed, core)
+
+
+def _expected(covered: Ints, of_core: Ints) -> Floats:
+    """How many templates so many requests would touch, if drawn evenly from as many as the core's mix amounts to."""
+    shares = np.bincount(of_core) / len(of_core)
+    many = 1.0 / float((shares * shares).sum())  # inverse Simpson: the number of templates of one size that mix as much
+    expected: Floats = many * -np.expm1(covered * np.log1p(-1.0 / max(many, 1.0 + 1e-9)))
+    return expected
 
 
 def _core(committed: npt.NDArray[np.bool_], share: Floats, covered: Ints) -> npt.NDArray[np.bool_]:
