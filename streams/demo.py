@@ -103,8 +103,9 @@ def _take(console: LocalConsole, watch: Watch, events: EventBatch, decisions: De
     console.tell(decisions.alerts, decisions.signals)
     for line in watch.note(events, decisions):
         _say(line)
-    if watch.first_alert is not None and not told_before:
-        _say(f"                  why: {console.url.rstrip('/')}{case_link(watch.first_alert.dedup_key)}")
+        if watch.first_alert is not None and not told_before:
+            told_before = True
+            _say(f"                  why: {console.url.rstrip('/')}{case_link(watch.first_alert.dedup_key)}")
 
 
 def _obey(console: LocalConsole, watch: Watch, pipeline: Pipeline) -> None:
