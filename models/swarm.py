@@ -24,6 +24,7 @@ ARRIVED_MS = 3_600_000  # an account came with a template if it appeared at most
 CUSTOMERS_MIN = 12  # of one template
 FRESH_MIN = 0.8  # share of a template's requests from accounts that came with it
 REPEATING_MAX = 0.4  # share of a template's requests from accounts that have come round again
+COLLISIONS_MAX = 0.10  # share of prompts sent word for word by others: a rush of new people asks the same things
 ACCOUNTS_MIN = 200  # of all such templates together
 TEMPLATES_MIN = 3
 NEVER = (1 << 63) - 1
@@ -87,6 +88,7 @@ def find_swarm(
     gathered = np.bincount(templates.of_row[templates.of_row >= 0], repeating[templates.of_row >= 0], count)
     single = gathered <= REPEATING_MAX * templates.requests
     possible = templates.gated & single & (templates.customers >= CUSTOMERS_MIN)
+    possible &= templates.collisions <= COLLISIONS_MAX
     inside = np.flatnonzero(templates.of_row >= 0)
     inside = inside[possible[templates.of_row[inside]]]
     if not len(inside):

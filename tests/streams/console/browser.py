@@ -29,6 +29,10 @@ PATIENCE_S = 60.0
 CODES = {"Escape": {"windowsVirtualKeyCode": 27}, "Enter": {"windowsVirtualKeyCode": 13}}
 
 
+class PageGoneError(Exception):
+    """The page went away while it was asked: a click has taken the tab to the next one."""
+
+
 class Tab:
     """One page of the browser."""
 
@@ -43,6 +47,8 @@ class Tab:
         while True:
             answer = await asyncio.wait_for(self._socket.receive_json(), PATIENCE_S)
             if answer.get("id") == self._last:
+                if "navigated" in answer.get("error", {}).get("message", ""):
+                    raise PageGoneError(method)
                 assert "error" not in answer, answer
                 return answer["result"]
 
@@ -64,7 +70,10 @@ class Tab:
     async def until(self, expression: str) -> None:
         """Wait until the expression is true."""
         async with asyncio.timeout(PATIENCE_S):
-            while not await self.value(f"Boolean({expression})"):
+            while True:
+                with contextlib.suppress(PageGoneError):  # it is what is waited for: the next page answers
+                    if await self.value(f"Boolean({expression})"):
+                        return
                 await asyncio.sleep(0.05)
 
     async def press(self, text: str, *, key: str = "") -> None:
