@@ -82,6 +82,7 @@ def caught_up(system: System) -> bool:
     return len(seen["observe"]) == PARTITIONS and seen["campaigns"] == [min(seen["observe"])]
 
 
+@pytest.mark.faults  # it needs the first worker to leave a fifth of the rest, and a quick one does not
 async def test_rules_change_at_one_place_whatever_is_killed(system: System) -> None:
     cut = int(CUT * len(letter().lines))
     wanted = expected(system, cut)
