@@ -70,8 +70,8 @@ def _early_even_load(features: Features) -> Iterator[Evidence]:
 
 def _several_templates(features: Features) -> Iterator[Evidence]:
     if features.templates < LIST_MIN:
-        text = "One or two texts are all that the accounts share, as after a tutorial or a common starter."
         if features.templates == 1:
+            text = "One text is all that the accounts share, as after a tutorial or with a common starter."
             yield Evidence("one_template", 1.0, 3.0, "templates", -1.0, text)
         return
     value = features.several_templates
@@ -81,18 +81,15 @@ def _several_templates(features: Features) -> Iterator[Evidence]:
 
 
 def _mixing(features: Features) -> Iterator[Evidence]:
-    if features.templates < LIST_MIN or features.mixing < 0 or features.new_templates < NEW:
+    if not _dealt(features):
         return
     value = features.mixing
-    weight = 2.0 if _dealt(features) else 0.0
     how = "no" if value < 1.1 else f"{value:.1f} times"
     text = (
         f"The accounts draw on the new templates alike: two requests of one account are {how} likelier to share one "
         "than two of different accounts; people have favourites."
     )
-    if weight == 0.0:
-        text = f"The accounts have favourites: two requests of one share a template {value:.1f} times as often."
-    yield Evidence("dealt_templates", value, 3.0, "ratio", weight, text)
+    yield Evidence("dealt_templates", value, 3.0, "ratio", 2.0, text)
 
 
 def _bursts(features: Features) -> Iterator[Evidence]:
@@ -203,9 +200,8 @@ def _dormant(features: Features) -> Iterator[Evidence]:
 
 def _bystanders(features: Features) -> Iterator[Evidence]:
     value, rate = features.core_part, features.rate
-    again = (
-        1.0 - rate / math.expm1(min(rate, 50.0)) if rate > 0 else 1.0
-    )  # of those who came once, if all came at one rate
+    # The part of those who came once that would have come again, if all came at one rate.
+    again = 1.0 - rate / math.expm1(min(rate, 50.0)) if rate > 0 else 1.0
     if value >= min(BYSTANDERS, 0.5 * again):
         return
     text = (
