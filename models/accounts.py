@@ -50,6 +50,9 @@ ACCOUNT = np.dtype(
 
 NEW, RETRY = 1, 2  # marks of a row beside its sighting
 FIREHOSE, REASONING_VOLUME, MANY_NETWORKS = 4, 8, 16  # a limit the account crossed with this row, once a day
+RENEWED = 32
+"""The account's first row of a week: it is told of again, so that what knows accounts may forget those not told of."""
+RENEWAL_DAYS = 7
 NETWORK_BUCKETS = 61
 
 
@@ -102,6 +105,12 @@ def _roll(account: Any, ts: int) -> None:
         account["networks"][0] = 0
         account["tripped"] = 0
         account["day"] = day
+
+
+@jit
+def _week(key: np.uint64, day: Any) -> int:
+    """The account's own week: accounts turn theirs on different days, so that renewals spread over all seven."""
+    return int(np.int64(day) + np.int64(key % np.uint64(RENEWAL_DAYS))) // RENEWAL_DAYS
 
 
 @jit
@@ -201,7 +210,7 @@ def update_accounts(
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
     """Fold rows into their accounts and write each row's context into ``sightings``.
 
-    Returns per row its marks (``NEW``, ``RETRY``, limits crossed) and the record it belongs to.
+    Returns per row its marks (``NEW``, ``RETRY``, ``RENEWED``, limits crossed) and the record it belongs to.
     """
     marks = np.zeros(facts.shape[0], np.uint8)
     records = np.zeros(facts.shape[0], np.int64)
@@ -220,6 +229,8 @@ def update_accounts(
             marks[at] |= NEW
         account = accounts[slot]
         records[at] = slot
+        if _week(row["account"], ts // DAY_MS) > _week(row["account"], account["day"]):
+            marks[at] |= RENEWED
         _roll(account, ts)
         follows = _continues(account, row["conversation"], row["turn"])
         flags = _flags(account, row, follows)

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from models.admission import SLICE_MS, UNSET
 from models.alert import Evidence
 from models.announce import Announcer, Decisions
+from models.arrivals import Arrivals
 from models.clusters import Candidate, find_candidates, find_committed, parted, repeaters
 from models.covered import CoveredEvents
 from models.directory import Directory
@@ -25,7 +26,7 @@ from models.features import Context, Features, measure
 from models.identity import Campaign, Memory
 from models.pending import Pending
 from models.rules import Rules
-from models.sighting import PROFILE, SIGHTING, SightingBatch
+from models.sighting import SIGHTING, SightingBatch
 from models.strings import Strings
 from models.swarm import SETTLE_MS, find_swarm
 from models.templates import Templates, find_templates
@@ -85,7 +86,8 @@ class Campaigns:
         self.evaluations = 0
         self.latest: Evaluation | None = None
         self.on_evaluation: Callable[[Evaluation], None] | None = None  # for study: sees every cluster as judged
-        self._profiles: list[tuple[npt.NDArray[Any], Strings]] = []
+        self._arrivals = Arrivals(self.directory, self._remembered)
+        self._learnt_ms = UNSET
         self._rows_since = 0
         self._since_ms = UNSET  # when the first of them came to count
         self._evaluated_ms = UNSET
@@ -99,8 +101,7 @@ class Campaigns:
 
     def learn(self, profiles: npt.NDArray[Any], ids: Strings) -> None:
         """Take profiles of accounts, in any order."""
-        if len(profiles):
-            self._profiles.append((profiles, ids))
+        self._arrivals.add(profiles, ids)
 
     def order(self, key: str, value: bytes) -> Decisions:
         """Take a record of the labels topic: what it lets go is cleared at once, the rest counts from now on."""
@@ -132,6 +133,9 @@ class Campaigns:
             if self._is_due(moment):
                 self._evaluate(moment, decisions)
         self._take(due, first, len(due))
+        if watermark_ms - self._learnt_ms >= PERIOD_MS:  # also where nothing is ever evaluated; changes no verdict
+            self._learnt_ms = watermark_ms
+            self._arrivals.learn(watermark_ms)
         return decisions
 
     def finish(self) -> Decisions:
@@ -190,7 +194,8 @@ class Campaigns:
     def _evaluate(self, now_ms: int, decisions: Decisions, *, final: bool = False) -> None:
         """One evaluation: templates, clusters, verdicts, announcements."""
         self._evaluated_ms, self._rows_since, self._novel_since = now_ms, 0, 0
-        self._learn_until(now_ms)
+        self._arrivals.learn(now_ms)
+        self.watch_start_ms = min(self.watch_start_ms, self.directory.oldest_ms)
         self.covered.expire(now_ms)
         self._needed = max(ROWS_MIN, int(GROWTH * len(self.covered)))
         if not len(self.covered) and not self._any_open():
@@ -285,36 +290,23 @@ class Campaigns:
         """The keys of the cluster's covered requests with their number of uses."""
         return self.covered.key_uses(rows, candidate.rows)
 
-    def _learn_until(self, now_ms: int) -> None:
-        """Add the profiles of accounts first seen before ``now_ms``, in canonical order."""
-        if not self._profiles:
-            return
-        rows = np.concatenate([rows for rows, _ in self._profiles])
-        ids = Strings.concat([ids for _, ids in self._profiles])
-        due = rows["ts"] < now_ms
-        picked = np.flatnonzero(due)
-        picked = picked[np.lexsort((rows["key"][picked], rows["ts"][picked]))]
-        if len(picked):
-            self.watch_start_ms = min(self.watch_start_ms, int(rows["ts"][picked[0]]))
-        self.directory.add(rows[picked], ids.take(picked))
-        rest = np.flatnonzero(~due)
-        self._profiles = [(rows[rest], ids.take(rest))] if len(rest) else []
+    def _remembered(self) -> npt.NDArray[np.uint64]:
+        """The members of all campaigns known: who they are may be asked for as long as those are remembered."""
+        campaigns = [*self.memory.campaigns.values(), *self.shadow_memory.campaigns.values()]
+        members = [np.fromiter(campaign.members, np.uint64, len(campaign.members)) for campaign in campaigns]
+        return np.concatenate([np.zeros(0, np.uint64), *members])
 
     def snapshot(self) -> bytes:
         """The whole state."""
         waiting = self.pending.all()
         meta, arrays = self.directory.snapshot()
-        unlearnt = np.concatenate([rows for rows, _ in self._profiles] or [np.zeros(0, PROFILE)])
-        ids = Strings.concat([ids for _, ids in self._profiles] or [Strings.of([])])
-        arrays |= {
+        day, unlearnt = self._arrivals.snapshot()
+        arrays |= unlearnt | {
             "events": self.covered.events.rows.view(np.uint8),
             "keys": self.covered.keys.rows.view(np.uint8),
             "pending_rows": waiting.rows.view(np.uint8),
             "pending_keys": waiting.keys,
             "pending_offsets": waiting.offsets,
-            "unlearnt": unlearnt.view(np.uint8),
-            "unlearnt_data": ids.data,
-            "unlearnt_offsets": ids.offsets,
         }
         own = {
             "watermark": self.watermark_ms,
@@ -325,7 +317,7 @@ class Campaigns:
             "looked": self._looked_ms,
             "novel": self._novel_since,
         }
-        own["watch_start"] = self.watch_start_ms
+        own["watch_start"], own["day"] = self.watch_start_ms, day
         told: dict[str, Any] = {"memory": self.memory.snapshot(), "shadow": self.shadow_memory.snapshot()}
         told["orders"] = self.announcer.orders.snapshot()
         return pack("campaigns", 1, {**meta, **own, **told}, arrays)
@@ -338,9 +330,7 @@ class Campaigns:
         self.covered.keys.load(arrays["keys"].view(self.covered.keys.records.dtype))
         rows = arrays["pending_rows"].view(SIGHTING)
         self.pending.load(SightingBatch(rows, arrays["pending_keys"], arrays["pending_offsets"]))
-        unlearnt = arrays["unlearnt"].view(PROFILE)
-        ids = Strings(arrays["unlearnt_data"], arrays["unlearnt_offsets"])
-        self._profiles = [(unlearnt, ids)] if len(unlearnt) else []
+        self._arrivals.restore(meta["day"], arrays)
         self.watermark_ms, self._evaluated_ms = meta["watermark"], meta["evaluated"]
         self._rows_since, self._since_ms, self._needed = meta["since"], meta["since_ms"], meta["needed"]
         self._looked_ms, self._novel_since = meta["looked"], meta["novel"]

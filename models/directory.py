@@ -1,7 +1,8 @@
 """The directory: who the accounts are, and how common each of their attributes is in the whole fleet.
 
 What lives here: profiles by account hash, account ids for output, and counts per attribute value. What does not: any
-statistic of requests. From 150 bytes an account to 400 just after its tables doubled; accounts are never dropped.
+statistic of requests, nor when accounts are added and forgotten (``arrivals``). From 150 bytes an account to 400 just
+after its tables doubled.
 """
 
 from __future__ import annotations
@@ -11,13 +12,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from models.accounts import DAY_MS
 from models.admission import UNSET
 from models.compiled import jit
 from models.sighting import PROFILE
 from models.strings import Strings
-from models.table import Table, fill, find, insert
+from models.table import Table, fill, find, grown, insert
 
 ATTRIBUTES = ("payment", "network", "client", "email_domain")
+IDLE_DAYS = 28
+"""An account not told of for longer is forgotten. One that goes on is told of every week of its own, so nobody is
+forgotten before three weeks of silence, and everybody by the end of the day after four."""
 _COUNT = np.dtype([("key", "u8"), ("accounts", "i8")])
 _PLACE = np.dtype([("start", "i8"), ("size", "i4")], align=True)
 
@@ -45,16 +50,24 @@ def _count(values: npt.NDArray[np.uint64], records: Any, index: npt.NDArray[np.i
         records[slot]["accounts"] += 1
 
 
+@jit
+def _discount(values: npt.NDArray[np.uint64], records: Any, index: npt.NDArray[np.int32]) -> None:
+    for at in range(values.shape[0]):
+        if values[at] != 0:
+            records[find(index, records["key"], values[at])]["accounts"] -= 1
+
+
 class Directory:
-    """Profiles of all accounts seen, with the popularity of their attributes."""
+    """Profiles of the accounts known, with the popularity of their attributes."""
 
     def __init__(self) -> None:
         self.profiles = Table(PROFILE)
+        self._heard: npt.NDArray[np.int32] = np.zeros(16, np.int32)  # the day each account was last told of
         self._places: npt.NDArray[Any] = np.zeros(16, _PLACE)
         self._ids = np.zeros(256, np.uint8)
         self._ids_end = 0
         self._popularity = {name: Table(_COUNT) for name in ATTRIBUTES}
-        self.newest_ms = UNSET
+        self.oldest_ms, self.newest_ms = 1 << 62, UNSET  # of all accounts ever added
 
     def __len__(self) -> int:
         return len(self.profiles)
@@ -63,29 +76,58 @@ class Directory:
     def nbytes(self) -> int:
         """Bytes held."""
         tables = sum(table.nbytes for table in self._popularity.values())
-        return self.profiles.nbytes + tables + int(self._places.nbytes + self._ids.nbytes)
+        return self.profiles.nbytes + tables + int(self._places.nbytes + self._ids.nbytes + self._heard.nbytes)
 
     def add(self, profiles: npt.NDArray[Any], ids: Strings) -> None:
-        """Learn accounts; one already known is left as it was."""
+        """Learn accounts; of one already known only that it was told of again."""
         if not len(profiles):
             return
-        _, first = np.unique(profiles["key"], return_index=True)
-        known = _lookup(self.profiles.index, self.profiles.records["key"], profiles["key"][first])
-        new = np.sort(first[known < 0])
-        if not len(new):
-            return
-        rows, texts = profiles[new], ids.take(new)
+        keys = np.ascontiguousarray(profiles["key"])
+        _, first = np.unique(keys, return_index=True)
+        new = np.sort(first[self.rows(keys[first]) < 0])
+        if len(new):
+            self._append(profiles[new], ids.take(new))
+        np.maximum.at(self._heard, self.rows(keys), (profiles["ts"] // DAY_MS).astype(np.int32))
+
+    def _append(self, rows: npt.NDArray[Any], texts: Strings) -> None:
         start = len(self.profiles)
-        self.profiles.reserve(len(new))
-        self.profiles.records[start : start + len(new)] = rows
-        self.profiles.count[0] = start + len(new)
+        self.profiles.reserve(len(rows))
+        self.profiles.records[start : start + len(rows)] = rows
+        self.profiles.count[0] = start + len(rows)
         fill(self.profiles.index, self.profiles.records["key"], start, len(self.profiles))
+        self._heard = grown(self._heard, len(self.profiles))
+        self._heard[start : len(self.profiles)] = rows["ts"] // DAY_MS
         self._keep_ids(texts, start)
         for name in ATTRIBUTES:
             table = self._popularity[name]
             table.reserve(len(rows))
             _count(np.ascontiguousarray(rows[name]), table.records, table.index, table.count)
+        self.oldest_ms = min(self.oldest_ms, int(rows["ts"].min()))
         self.newest_ms = max(self.newest_ms, int(rows["ts"].max()))
+
+    def forget(self, day: int, kept: npt.NDArray[np.uint64]) -> None:
+        """Drop the accounts not told of for ``IDLE_DAYS`` at the beginning of ``day``, those in ``kept`` excepted."""
+        stale = self._heard[: len(self)] < day - IDLE_DAYS
+        if not stale.any():
+            return
+        rows = self.rows(kept)
+        stale[rows[rows >= 0]] = False
+        gone = self.profiles.rows[stale]
+        for name in ATTRIBUTES:
+            table = self._popularity[name]
+            _discount(np.ascontiguousarray(gone[name]), table.records, table.index)
+            used = table.rows["accounts"] > 0
+            if 2 * int(used.sum()) < len(table):
+                table.keep(used)
+        stay = np.flatnonzero(~stale)
+        places = self._places[: len(self)]
+        ids = Strings(self._ids[: self._ids_end], np.append(places["start"], np.int64(self._ids_end))).take(stay)
+        heard = self._heard[stay]
+        self._heard = grown(np.zeros(16, np.int32), len(stay))
+        self._heard[: len(stay)] = heard
+        self.profiles.load(self.profiles.rows[stay])
+        self._ids, self._ids_end, self._places = np.zeros(256, np.uint8), 0, np.zeros(16, _PLACE)
+        self._keep_ids(ids, 0)
 
     def _keep_ids(self, texts: Strings, start: int) -> None:
         size = int(texts.offsets[-1])
@@ -130,20 +172,22 @@ class Directory:
         slots = _lookup(table.index, table.records["key"], values)
         return np.where(slots >= 0, table.records["accounts"][np.maximum(slots, 0)], 0)
 
-    def snapshot(self) -> tuple[dict[str, int], dict[str, npt.NDArray[Any]]]:
+    def snapshot(self) -> tuple[dict[str, list[int]], dict[str, npt.NDArray[Any]]]:
         """The state as plain values and arrays."""
         count = len(self)
         arrays: dict[str, npt.NDArray[Any]] = {
             "profiles": self.profiles.rows.view(np.uint8),
+            "heard": self._heard[:count].copy(),
             "id_sizes": self._places["size"][:count].copy(),
             "ids": self._ids[: self._ids_end],
         }
-        return {"directory_newest_ms": self.newest_ms}, arrays
+        return {"directory_ms": [self.oldest_ms, self.newest_ms]}, arrays
 
-    def restore(self, meta: dict[str, int], arrays: dict[str, npt.NDArray[Any]]) -> None:
+    def restore(self, meta: dict[str, list[int]], arrays: dict[str, npt.NDArray[Any]]) -> None:
         """Take over what ``snapshot`` gave; popularity is counted anew from the profiles."""
         self.__init__()  # type: ignore[misc]
         offsets = np.zeros(len(arrays["id_sizes"]) + 1, np.int64)
         np.cumsum(arrays["id_sizes"], out=offsets[1:])
         self.add(arrays["profiles"].view(PROFILE), Strings(arrays["ids"], offsets))
-        self.newest_ms = meta["directory_newest_ms"]
+        self._heard[: len(self)] = arrays["heard"]
+        self.oldest_ms, self.newest_ms = meta["directory_ms"]

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.account_rules import UNLIMITED, AccountRules
-from models.accounts import ACCOUNT, FACTS, IDLE_MS, NEW, RETRY, update_accounts
+from models.accounts import ACCOUNT, FACTS, IDLE_MS, NEW, RENEWED, RETRY, update_accounts
 from models.admission import UNSET, Admission
 from models.announce import Decisions
 from models.event import EventBatch
@@ -101,11 +101,11 @@ class Observe:
             limits = self.rules.limits
         marks, _ = update_accounts(facts, table.records, table.index, table.count, rows, limits)
         decisions = self.rules.decide(events.account_id, marks, rows) if self.rules else Decisions()
-        new = np.flatnonzero(marks & NEW)
+        told = np.flatnonzero(marks & (NEW | RENEWED))
         seen = SightingBatch(rows, sketches.keys, sketches.key_offsets)
         retries = (marks & RETRY) != 0
         seen = seen.take(np.flatnonzero(~retries)) if retries.any() else seen
-        profiles, names = _profiles(events, new), events.account_id.take(new)
+        profiles, names = _profiles(events, told), events.account_id.take(told)
         return Observed(seen, profiles, names, accepted=len(events), decisions=decisions)
 
     def _sweep(self) -> None:
@@ -145,7 +145,7 @@ def _seen_dtype(admission: Admission) -> np.dtype[np.void]:
 
 
 def _profiles(events: EventBatch, rows: npt.NDArray[np.integer]) -> npt.NDArray[np.void]:
-    """The profile records of the accounts first seen at ``rows``."""
+    """The profile records of the accounts that are told of at ``rows``."""
     profiles = np.zeros(len(rows), PROFILE)
     profiles["key"] = events.account[rows]
     for name in ("ts", "customer", "payment", "client", "network", "email_domain", "created"):

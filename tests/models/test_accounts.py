@@ -13,6 +13,7 @@ from models.accounts import (
     HOUR_MS,
     IDLE_MS,
     NEW,
+    RENEWED,
     RETRY,
     RETRY_MS,
     update_accounts,
@@ -97,7 +98,7 @@ def test_windows_are_those_of_the_requests_themselves(walk, size):
     for account, gap, lag, conversation, turn in walk:
         at += gap
         rows.append({"account": account, "ts": at - lag, "conversation": conversation, "turn": turn})
-    table, naive = Table(ACCOUNT), {1: Naive(), 2: Naive()}
+    table, naive, told = Table(ACCOUNT), {1: Naive(), 2: Naive()}, {}
     for first in range(0, len(rows), size):
         part = rows[first : first + size]
         for row, seen, mark in zip(part, *fold(part, table), strict=True):
@@ -107,6 +108,10 @@ def test_windows_are_those_of_the_requests_themselves(walk, size):
             found |= {"new": bool(mark & NEW), "follow_up": bool(flags & FOLLOW_UP), "burst": bool(flags & BURST)}
             assert found == expected
             assert bool(flags & FIRST_TURN) != bool(flags & FOLLOW_UP)
+            told.setdefault(row["account"], []).extend([row["ts"]] * bool(mark & (NEW | RENEWED)))
+            assert row["ts"] - told[row["account"]][-1] < 7 * DAY_MS  # so four weeks without a word are silence
+    for times in told.values():
+        assert len(times) <= 2 + (at - START) // (7 * DAY_MS) + sum(gap > IDLE_MS for _, gap, *_ in walk)
 
 
 def test_the_trailing_day_has_a_grain_of_an_hour():

@@ -100,10 +100,14 @@ def test_a_late_row_finds_its_account_whether_or_not_a_sweep_came_first():
         event=np.arange(1, len(walk) + 4),
         account=[5, *[99] * len(walk), 99, 5],
     )
-    whole = opened().process(*sketched(events))
-    parts = one_by_one(opened(), events)
+    at_once, stepwise = opened(), opened()
+    whole = at_once.process(*sketched(events))
+    parts = one_by_one(stepwise, events)
     assert whole.late == 0
-    assert list(whole.profile_ids) == [name for seen in parts for name in seen.profile_ids] == ["account-5"]
+    told = ["account-5", "account-99", "account-5"]  # the first of them is new, the others begin another week
+    assert list(whole.profile_ids) == [name for seen in parts for name in seen.profile_ids] == told
+    for operator in (at_once, stepwise):
+        assert operator.accounts.rows["first_seen"].tolist() == [START, START]
 
 
 def test_a_retry_counts_for_the_account_and_gives_no_sighting():
