@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
+from msgspec.structs import replace
 
 from models.alert import Action, Alert, Attribute, Mode, Signal, Status, Template, more_severe
 from models.clusters import Candidate
 from models.hashing import KeyedHash
 from models.identity import Campaign
 from models.network import network_text
+from models.newcomers import POOL_MIN
 from models.orders import Orders
 from models.rules import HOUR_MS, LIVE, CampaignRule
 from models.verdict import Reason, beyond_doubt, gates, named
@@ -29,6 +31,7 @@ RULE: Literal["campaign"] = "campaign"
 ATLAS = ["AML.T0024.002", "AML.T0008.005", "AML.T0021"]
 RUNBOOK = "docs/runbook.md#campaign"
 MEMBERS_SAMPLE = 20
+SETTLED_MS = HOUR_MS  # until then a campaign's first pool may still be coming round
 TEMPLATES_SHOWN = 10
 ATTRIBUTES_SHOWN = 5
 
@@ -138,13 +141,29 @@ class Announcer:
         more = fresh > 0 or len(candidate.rows) >= self._rule.update_growth * campaign.said_requests
         aged = now - campaign.said_ms >= self._rule.update_ms and more
         ended = evaluation.final and size > campaign.said_accounts
-        if status is None and not dismissed and (grown or louder or aged or ended):
+        newcomers = self._newcomers(candidate, campaign, now)
+        if status is None and not dismissed and (grown or louder or aged or ended or len(newcomers)):
             status = "update"
             campaign.updates += 1
         if status is not None:
             campaign.said_accounts, campaign.said_severity, campaign.said_ms = size, severity, now
             campaign.said_requests = len(candidate.rows)
-            decisions.alerts.append(self._alert(evaluation, judged, campaign, state, (status, accounts)))
+            shown = newcomers if len(newcomers) else accounts
+            alert = self._alert(evaluation, judged, campaign, state, (status, shown))
+            decisions.alerts.append(replace(alert, summary=alert.summary + _new_pool(newcomers)))
+
+    def _newcomers(self, candidate: Candidate, campaign: Campaign, now_ms: int) -> npt.NDArray[np.uint64]:
+        """The accounts of a second pool, once, when there are enough of them; none while the first is still coming."""
+        mask = np.zeros(len(candidate.account), np.bool_) if candidate.time is None else candidate.time < 1.0
+        new = candidate.account[mask]
+        fresh = new[~np.isin(new, np.fromiter(campaign.members, np.uint64, len(campaign.members)))]
+        if len(fresh) < POOL_MIN:
+            campaign.second_pool = campaign.second_pool and len(new) >= POOL_MIN
+            return fresh[:0]
+        if campaign.second_pool or now_ms - campaign.opened_ms < SETTLED_MS:
+            return fresh[:0]
+        campaign.second_pool = True
+        return fresh
 
     def let_go(self, state: Campaigns, now_ms: int, decisions: Decisions) -> None:
         """Clear the accounts that a label has just taken out of the limiter's reach."""
@@ -332,6 +351,16 @@ def _summary(campaign: Campaign, judged: Judged, requests: int) -> str:
     return (
         f"{size:,} accounts work together through {templates}: {requests:,} requests in 24 hours, "
         f"{campaign.requests_before:,} before the first alert; {named_now:,} of the accounts named so far."
+    )
+
+
+def _new_pool(newcomers: npt.NDArray[np.uint64]) -> str:
+    """The sentence that tells of a second pool, which the sample of members then shows."""
+    if not len(newcomers):
+        return ""
+    return (
+        f" A new pool: {len(newcomers):,} accounts that nobody had seen before now send from its templates; each is"
+        " named when it repeats itself."
     )
 
 

@@ -213,7 +213,7 @@ def naming_of(account: int, judged: Judged, evaluation: Evaluation, campaigns: C
         beyond_doubt=bool(beyond_doubt(candidate)[at]),
         in_core=bool(candidate.core[at]),
         requests=int(candidate.covered[at]),
-        requests_needed=requests_needed,
+        requests_needed=float(requests_needed[at]),
         share=float(candidate.share[at]),
         share_needed=share_needed,
         templates=[campaigns.announcer.template_digest(int(key)) for key in keys[order][:10]],

@@ -6,6 +6,7 @@ the largest cluster first, so that a passing merge cannot fuse two campaigns for
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import msgspec
@@ -36,6 +37,7 @@ class Campaign(msgspec.Struct):
     said_requests: int = 0
     episode: int = 0
     requests_before: int = 0
+    second_pool: bool = False  # told of, and still coming
     mode: str = ""  # in which the open episode is told
     members: dict[int, int] = {}  # account hash -> time until which its signal holds
     keys: dict[int, int] = {}  # template key -> last time it was seen in the campaign
@@ -51,6 +53,10 @@ class Memory:
     def seen_before(self, accounts: npt.NDArray[np.uint64]) -> bool:
         """Whether most of one of the waiting clusters is in ``accounts``."""
         return any(2 * np.isin(waiting, accounts).sum() >= len(waiting) for waiting in self.waiting)
+
+    def known_keys(self) -> Iterator[int]:
+        """The template keys of all campaigns that were told, some more than once."""
+        return (key for campaign in self.campaigns.values() if campaign.episode for key in campaign.keys)
 
     def match(
         self, clusters: list[tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64], npt.NDArray[np.int64]]]

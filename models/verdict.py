@@ -91,14 +91,20 @@ def _core_part_needed(features: Features) -> float:
     return min(CORE_PART_MIN, 0.5 * (1.0 - none - features.rate * none) / (1.0 - none))
 
 
-def needed(candidate: Candidate) -> tuple[float, float]:
-    """The share of its own requests, and the covered requests, from which on a willing account is named."""
+def needed(candidate: Candidate) -> tuple[float, npt.NDArray[np.float64]]:
+    """The share of its own requests, and for each account the covered requests, from which on a willing one is named.
+
+    Who came to a known campaign an hour ago is held against an hour of its core.
+    """
+    time = np.ones(len(candidate.account)) if candidate.time is None else candidate.time
     core_share = float(np.median(candidate.share[candidate.core]))
     core_count = float(np.median(candidate.covered[candidate.core]))
     if candidate.core.sum() < UNDILUTED * len(candidate.account):
-        return max(NAMED_SHARE_MIN, STERN_SHARE * core_share), max(DILUTED_COUNT_MIN, DILUTED_COUNT * core_count)
+        count = np.maximum(DILUTED_COUNT_MIN, DILUTED_COUNT * core_count * time)
+        return max(NAMED_SHARE_MIN, STERN_SHARE * core_share), count
     part = NAMED_COUNT_EVEN if dispersion(candidate.covered[candidate.core]) <= ONE_RATE else NAMED_COUNT
-    return max(NAMED_SHARE_MIN, NAMED_SHARE * core_share), max(NAMED_COUNT_MIN, part * core_count)
+    least = np.where(time < 1.0, DILUTED_COUNT_MIN, NAMED_COUNT_MIN)
+    return max(NAMED_SHARE_MIN, NAMED_SHARE * core_share), np.maximum(least, part * core_count * time)
 
 
 def named(candidate: Candidate) -> npt.NDArray[np.bool_]:

@@ -1,0 +1,121 @@
+"""Newcomers: accounts that begin with a campaign which is known already, as the pool after a ban does.
+
+What lives here: noticing them as they come, telling them from those who were there before, and how much they have had
+time for. What does not: the verdict and naming, which still take an account's own repeated requests (``verdict``).
+Time to notice is a matter of seconds because the templates are known; nothing has to be found a second time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from models.clusters import Candidate
+from models.compiled import jit
+from models.directory import Directory
+from models.sighting import SightingBatch
+from models.swarm import ARRIVED_MS
+from models.table import Index, find, new_index, rebuilt
+
+ARRIVALS_MIN = 16  # requests of accounts new to the watch under a known campaign's templates: worth a look at once
+POOL_MIN = 12  # customers; fewer are no pool
+LIKE_CORE = 0.8  # of the core's median share of its own requests: a pool is used as the one before it
+KEYS_MIN = 2  # known template keys in one request; one is a phrase
+
+Keys = npt.NDArray[np.uint64]
+
+
+@jit
+def _arriving(
+    accounts: Keys,
+    batch: tuple[Keys, npt.NDArray[np.int64], int],
+    watched: tuple[Index, Keys],
+    known: tuple[Index, Keys],
+    wanted: int,
+) -> tuple[int, int]:
+    """Arrivals from the first row of ``batch`` (keys, offsets, first) on, and the row with which ``wanted`` came."""
+    hashes, offsets, first = batch
+    count = 0
+    for at in range(first, accounts.shape[0]):
+        carried = 0
+        for place in range(offsets[at], offsets[at + 1]):
+            carried += find(watched[0], watched[1], hashes[place]) >= 0
+            if carried == KEYS_MIN:
+                break
+        if carried == KEYS_MIN and find(known[0], known[1], accounts[at]) < 0:
+            count += 1
+            if count == wanted:
+                return count, at
+    return count, -1
+
+
+class Arrivals:
+    """Counts requests under known templates by accounts that the last evaluation did not know."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.wanted = ARRIVALS_MIN
+        self._keys: Keys = np.zeros(0, np.uint64)
+        self._index = new_index(0)
+
+    def watch(self, keys: Iterable[int]) -> None:
+        """Begin anew after an evaluation.
+
+        Twice as many are wanted then as came: a pool of thousands is not looked at for each dozen.
+        """
+        self.wanted = max(ARRIVALS_MIN, 2 * self.count)
+        self.count = 0
+        self.know(keys)
+
+    def know(self, keys: Iterable[int]) -> None:
+        """The template keys of known campaigns."""
+        self._keys = np.array(sorted(set(keys)), np.uint64)
+        self._index = rebuilt(self._keys, len(self._keys), len(self._keys))
+
+    def take(self, batch: SightingBatch, directory: Directory) -> None:
+        """Count the arrivals of a batch."""
+        self.count += self._scan(batch, 0, directory, 1 << 62)[0]
+
+    def due(self, batch: SightingBatch, first: int, directory: Directory) -> int:
+        """The row from ``first`` on with which enough have arrived, or -1."""
+        return self._scan(batch, first, directory, max(self.wanted - self.count, 1))[1]
+
+    def _scan(self, batch: SightingBatch, first: int, directory: Directory, wanted: int) -> tuple[int, int]:
+        if not len(self._keys) or first >= len(batch):
+            return 0, -1
+        accounts = np.ascontiguousarray(batch.rows["account"])
+        known = (directory.profiles.index, directory.profiles.records["key"])
+        count, at = _arriving(accounts, (batch.keys, batch.offsets, first), (self._index, self._keys), known, wanted)
+        return int(count), int(at)
+
+
+def find_newcomers(
+    rows: npt.NDArray[Any], candidate: Candidate, directory: Directory, opened_ms: int
+) -> npt.NDArray[np.bool_]:
+    """Which accounts of a campaign known since ``opened_ms`` first appeared after that, with its templates.
+
+    They give it as much of what they send as its core does; fewer than a pool's customers are nobody.
+    """
+    place = directory.rows(candidate.account)
+    seen = np.where(place >= 0, directory.profiles.records["ts"][np.maximum(place, 0)], 0)
+    began = rows["ts"][candidate.rows[candidate.starts[:-1]]]
+    usual = float(np.median(candidate.share[candidate.core])) if candidate.core.any() else 1.0
+    came = (seen > opened_ms) & (began - seen <= ARRIVED_MS) & (candidate.share >= LIKE_CORE * usual)
+    if len(np.unique(directory.customers(candidate.account[came]))) < POOL_MIN:
+        return np.zeros(len(came), np.bool_)
+    return came
+
+
+def had_time(
+    rows: npt.NDArray[Any], candidate: Candidate, newcomers: npt.NDArray[np.bool_], now_ms: int
+) -> npt.NDArray[np.float64]:
+    """The part of the core's time with the campaign that each account has had; 1 for all but newcomers."""
+    part = np.ones(len(candidate.account))
+    if newcomers.any() and candidate.core.any():
+        spent = now_ms - rows["ts"][candidate.rows[candidate.starts[:-1]]].astype(np.float64)
+        usual = max(float(np.median(spent[candidate.core])), 1.0)
+        part[newcomers] = np.clip(spent[newcomers] / usual, 0.0, 1.0)
+    return part
