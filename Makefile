@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help install demo test test-faults check check-deploy bench bench-detection clean
+.PHONY: help install demo test test-faults check check-deploy bench bench-kafka bench-letter bench-detection clean
 help:  ## what can be run
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
 
@@ -36,6 +36,13 @@ check-deploy: install  ## compose file and manifests against the schemas of Dock
 
 bench: install  ## every figure in README and docs, beside its peer; non-zero on a breach
 	$(BIN)/python -m bench
+
+bench-kafka: install  ## a worker and two on real Kafka, beside Faust, Quix Streams and Bytewax
+	$(BIN)/python -m bench kafka
+
+DAYS ?= 45
+bench-letter: install  ## the letter at full size, 317 million events; DAYS=1 runs its first day, about two minutes
+	$(BIN)/python -m bench.letter --days $(DAYS)
 
 bench-detection: install  ## every mark of detection, five seeds each, and docs/plots; about an hour on two cores
 	$(BIN)/python -m bench.detection --marks --plots

@@ -13,19 +13,23 @@ import time
 
 from bench.traffic import ROOT
 
-NAMES = ("sketch", "throughput", "memory", "detection", "kafka", "limiter", "console")
+NAMES = ("sketch", "throughput", "memory", "detection", "kafka", "limiter", "console", "letter")
+LONG = ("letter",)
+"""Run when named: an hour."""
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the named benches, all by default; 1 if any misses a mark or fails."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="every figure beside its mark and its peer")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}; default all")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}; default all but {', '.join(LONG)}"
+    )
     options = parser.parse_args(arguments)
     unknown = set(options.names) - set(NAMES)
     if unknown:
         parser.error(f"no bench named {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
     outcomes = []
-    for name in options.names or NAMES:
+    for name in options.names or [name for name in NAMES if name not in LONG]:
         started = time.monotonic()
         print(f"\n== {name}", flush=True)
         code = subprocess.run([sys.executable, "-m", f"bench.{name}"], cwd=ROOT, check=False).returncode

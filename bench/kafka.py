@@ -7,7 +7,8 @@ CPU second of the worker: what a core gives that it has to itself, whatever the 
 
 The peer is the composition that comes to mind first, from its libraries' own defaults: a Faust agent over ``Record``s,
 a datasketch ``MinHash`` of 128 permutations and ``MinHashLSH`` an event, and a tumbling ``Table`` of requests an
-account, because the product judges accounts by windows. The same agent with 64 permutations is shown for reference.
+account, because the product judges accounts by windows. The same agent with 64 permutations is shown for reference,
+and so are Quix Streams and Bytewax (``kafka_peers``) with the same work per event.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import time
 import urllib.request
 import uuid
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from itertools import islice
 from pathlib import Path
@@ -31,13 +33,16 @@ import msgspec
 from aiokafka import AIOKafkaProducer
 
 from bench.figures import Figure, report
+from bench.kafka_peers import NAMES as PEERS
+from bench.kafka_peers import python as peers_python
 from bench.plain import DEFAULT, OURS, PlainIndex
 from bench.traffic import ROOT, letter
 from streams.topics import Topics, TopicSpec, create
 from tests.servers import KafkaServer, Missing, free_port
 
-PER_CORE = 25_000
+PER_CORE = 45_000
 TIMES = 40
+TWO_WORKERS = 1.7
 EVENTS = 200_000
 WARM_EVENTS = 20_000
 PEER_EVENTS = 3_000
@@ -61,6 +66,12 @@ def cpu_s(pid: int) -> float:
     """CPU seconds of a process so far, all threads."""
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def memory_most(pid: int | str = "self") -> int:
+    """The most bytes a process has had in memory so far."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) << 10
 
 
 async def produce(bootstrap: str, topic: str, lines: Sequence[bytes], partitions: int) -> None:
@@ -99,9 +110,9 @@ def until(condition: Callable[[], bool], process: subprocess.Popen[bytes], what:
 class Worker:
     """``distilwatch worker`` as a process, seen through its metrics."""
 
-    def __init__(self, bootstrap: str, folder: Path) -> None:
+    def __init__(self, bootstrap: str, folder: Path, prefix: str = "", slot: int = 0) -> None:
         self.bootstrap = bootstrap
-        self.prefix = f"b{uuid.uuid4().hex[:8]}"
+        self.prefix = prefix or f"b{uuid.uuid4().hex[:8]}"
         self.topics = Topics(self.prefix)
         self.port = free_port()
         env = {name: value for name, value in os.environ.items() if not name.startswith("DISTILWATCH_")}
@@ -110,13 +121,14 @@ class Worker:
             "DISTILWATCH_BROKERS": bootstrap,
             "DISTILWATCH_TOPIC_PREFIX": self.prefix,
             "DISTILWATCH_GROUP": self.prefix,
+            "DISTILWATCH_SLOT": str(slot),
             "DISTILWATCH_PARTITIONS": str(PARTITIONS),
             "DISTILWATCH_SECRET": SECRET,
-            "DISTILWATCH_STATE_DIR": str(folder),
+            "DISTILWATCH_STATE_DIR": str(folder / f"state-{self.prefix}-{slot}"),
             "DISTILWATCH_HTTP_PORT": str(self.port),
         }
         command = [sys.executable, "-m", "streams", "worker"]
-        with (folder / "worker.log").open("wb") as log:
+        with (folder / f"worker-{slot}.log").open("wb") as log:
             self.process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=log, stderr=log)
 
     def metric(self, name: str, labels: str = "") -> float | None:
@@ -129,17 +141,9 @@ class Worker:
         found = re.findall(rf"^{name}\{{([^}}]*)\}} (\S+)$", text, re.MULTILINE)
         return sum(float(value) for series, value in found if labels in series)
 
-    def take(self, lines: Sequence[bytes], total: int) -> tuple[float, float]:
-        """Feed ``lines`` and wait until ``total`` events went through all stages; (wall, CPU) seconds spent."""
-        wall, cpu = time.monotonic(), cpu_s(self.process.pid)
-        asyncio.run(produce(self.bootstrap, self.topics.requests, lines, PARTITIONS))
-        seen = "distilwatch_observe_events_total"
-        until(lambda: self.metric(seen) == total, self.process, f"{total:,} events", SCRAPE_S)
-        quiet = 0
-        while quiet < 2:  # what follows Observe comes some checkpoints later
-            quiet = quiet + 1 if self.metric("distilwatch_input_lag_records") == 0 else 0
-            time.sleep(SCRAPE_S)
-        return time.monotonic() - wall, cpu_s(self.process.pid) - cpu
+    def memory(self) -> int:
+        """The most bytes the process has had in memory."""
+        return memory_most(self.process.pid)
 
     def stop(self) -> None:
         """End the process."""
@@ -151,35 +155,88 @@ class Worker:
             self.process.wait()
 
 
-def run_worker(bootstrap: str, folder: Path, lines: Sequence[bytes]) -> tuple[float, float, float]:
-    """(events per CPU second, events per second, alerts) of one worker process."""
-    worker = Worker(bootstrap, folder)
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What it took some workers to take events."""
+
+    events: int
+    wall: float
+    cpu: list[float]  # of each worker
+    alerts: float
+
+    @property
+    def per_core_s(self) -> float:
+        """Events by the second where every worker has a core to itself: the busiest one is waited for."""
+        return self.events / max(self.cpu)
+
+
+def start_workers(bootstrap: str, folder: Path, count: int) -> list[Worker]:
+    """Worker processes that share the partitions, ready for events."""
+    workers: list[Worker] = []
     try:
-        until(lambda: bool(worker.metric("distilwatch_restores_total")), worker.process, "the worker")
-        worker.take(lines[:WARM_EVENTS], WARM_EVENTS)
-        wall, cpu = worker.take(lines[WARM_EVENTS:], len(lines))
-        alerts = worker.metric("distilwatch_output_records_total", worker.topics.alerts) or 0.0
+        for slot in range(count):
+            workers.append(Worker(bootstrap, folder, workers[0].prefix if workers else "", slot))
+            process, metric = workers[-1].process, workers[-1].metric
+            until(lambda metric=metric: bool(metric("distilwatch_restores_total")), process, "a worker")  # type: ignore[misc]
+    except BaseException:
+        for worker in workers:
+            worker.stop()
+        raise
+    return workers
+
+
+def run_workers(bootstrap: str, folder: Path, lines: Sequence[bytes], count: int = 1) -> Taken:
+    """Feed ``lines`` to ``count`` workers."""
+    workers = start_workers(bootstrap, folder, count)
+    try:
+        take(workers, lines[:WARM_EVENTS], WARM_EVENTS)
+        wall, cpu = take(workers, lines[WARM_EVENTS:], len(lines))
+        alerts = total(workers, "distilwatch_output_records_total", workers[0].topics.alerts) or 0.0
     finally:
-        worker.stop()
-    events = len(lines) - WARM_EVENTS
-    return events / cpu, events / wall, alerts
+        for worker in workers:
+            worker.stop()
+    return Taken(len(lines) - WARM_EVENTS, wall, cpu, alerts)
 
 
-def run_plain(bootstrap: str, folder: Path, lines: Sequence[bytes], permutations: int) -> float:
-    """Events per CPU second of the Faust agent."""
+def total(workers: Sequence[Worker], name: str, labels: str = "") -> float | None:
+    """A metric summed over workers; None while one of them does not answer."""
+    found = [worker.metric(name, labels) for worker in workers]
+    return None if None in found else sum(value or 0.0 for value in found)
+
+
+def take(workers: Sequence[Worker], lines: Sequence[bytes], until_events: int) -> tuple[float, list[float]]:
+    """Feed ``lines`` and wait until so many events went through all stages; wall and CPU seconds spent."""
+    first = workers[0]
+    wall, cpu = time.monotonic(), [cpu_s(worker.process.pid) for worker in workers]
+    asyncio.run(produce(first.bootstrap, first.topics.requests, lines, PARTITIONS))
+    seen = "distilwatch_observe_events_total"
+    until(lambda: total(workers, seen) == until_events, first.process, f"{until_events:,} events", SCRAPE_S)
+    quiet = 0
+    while quiet < 2:  # what follows Observe comes some checkpoints later
+        quiet = quiet + 1 if total(workers, "distilwatch_input_lag_records") == 0 else 0
+        time.sleep(SCRAPE_S)
+    spent = [cpu_s(worker.process.pid) - before for worker, before in zip(workers, cpu, strict=True)]
+    return time.monotonic() - wall, spent
+
+
+def run_peer(bootstrap: str, folder: Path, lines: Sequence[bytes], name: str, permutations: int = DEFAULT) -> float:
+    """Events per CPU second of a peer: ``faust``, or one of ``kafka_peers``."""
     topic = f"p{uuid.uuid4().hex[:8]}"
     specs = [TopicSpec(topic, 1), TopicSpec(f"{topic}-plain-accounts-changelog", 1, {"cleanup.policy": "compact"})]
     asyncio.run(create({"bootstrap_servers": bootstrap}, specs, partitions=1))
     seen = folder / f"{topic}.count"
-    command = [sys.executable, "-m", "bench.kafka", "--child", bootstrap, topic, str(seen), str(permutations)]
+    program = [sys.executable, "-m", "bench.kafka", "--child"]
+    if name in PEERS:
+        program = [peers_python(), "-m", "bench.kafka_peers", name]
     with (folder / f"{topic}.log").open("wb") as log:
+        command = [*program, bootstrap, topic, str(seen), str(permutations)]
         process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
     try:
         asyncio.run(produce(bootstrap, topic, lines[:PEER_WARM_EVENTS], 1))
-        until(lambda: _count(seen) >= PEER_WARM_EVENTS, process, "the Faust agent")
+        until(lambda: _count(seen) >= PEER_WARM_EVENTS, process, name)
         cpu = cpu_s(process.pid)
         asyncio.run(produce(bootstrap, topic, lines[PEER_WARM_EVENTS:], 1))
-        until(lambda: _count(seen) >= len(lines), process, "the Faust agent")
+        until(lambda: _count(seen) >= len(lines), process, name)
         cpu = cpu_s(process.pid) - cpu
     finally:
         process.kill()
@@ -219,26 +276,36 @@ def plain_agent(bootstrap: str, topic: str, seen: str, permutations: str) -> Non
 
 
 def figures() -> list[Figure]:
-    """Both rates on one broker."""
+    """All rates on one broker."""
     with letter().path.open("rb") as file:
         lines = [line.rstrip() for line in islice(file, EVENTS)]
+    few = lines[:PEER_EVENTS]
     with tempfile.TemporaryDirectory(prefix="bench-kafka-") as name:
         folder = Path(name)
         server = KafkaServer(folder / "kafka")
         server.start()
         try:
-            rate, wall_rate, alerts = run_worker(server.bootstrap, folder, lines)
-            plain, same = (run_plain(server.bootstrap, folder, lines[:PEER_EVENTS], count) for count in (DEFAULT, OURS))
+            one, two = (run_workers(server.bootstrap, folder, lines, count) for count in (1, 2))
+            plain, same = (run_peer(server.bootstrap, folder, few, "faust", count) for count in (DEFAULT, OURS))
+            others = {peer: run_peer(server.bootstrap, folder, few, peer) for peer in PEERS}
         finally:
             server.stop()
+    rate = one.per_core_s
     setting = (
-        f"{EVENTS - WARM_EVENTS:,} events after {WARM_EVENTS:,} to warm up, {PARTITIONS} partitions, "
-        f"{1e6 / rate:.1f} us of CPU an event; wall {wall_rate:,.0f}/s with broker and producer on the same cores; "
-        f"{alerts:.0f} alerts"
+        f"{one.events:,} events after {WARM_EVENTS:,} to warm up, {PARTITIONS} partitions, "
+        f"{1e6 / rate:.1f} us of CPU an event; wall {one.events / one.wall:,.0f}/s with broker and producer beside "
+        f"it; {one.alerts:.0f} alerts"
+    )
+    shared = (
+        f"the busier of two workers spent {max(two.cpu):.1f} s and the other {min(two.cpu):.1f} s of CPU, one alone "
+        f"{one.cpu[0]:.1f} s: the ratio where each has a core to itself; wall {two.events / two.wall:,.0f}/s, "
+        f"{one.wall / two.wall:.2f} times one, with broker and producer on the same {os.cpu_count()} cores"
     )
     peer = f"Faust agent, Record, tumbling Table, MinHash, LSH: {plain:,.0f}/s ({same:,.0f}/s with {OURS} permutations)"
+    peer += "".join(f"; {name} {found:,.0f}/s" for name, found in others.items())
     return [
         Figure("Kafka to alerts, worker core", rate, "events/s", PER_CORE, peer=peer, setting=setting),
+        Figure("Kafka to alerts, two workers over one", two.per_core_s / rate, "times", TWO_WORKERS, setting=shared),
         Figure("Kafka to alerts over the plain composition", rate / plain, "times", TIMES),
     ]
 

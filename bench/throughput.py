@@ -14,7 +14,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -56,15 +56,25 @@ class Clocks:
             setattr(owner, name, self.around(stage, getattr(owner, name)))
 
 
-def run(path: Path, *, threads: bool, events_max: int = 0) -> dict[str, Any]:
-    """Run the file, or its first batches, through a fresh pipeline."""
+OnBatch = Callable[[Any, Any], None]
+"""Sees the host and what a batch decided."""
+
+
+def run(
+    batches: Iterable[Any],
+    *,
+    threads: bool,
+    events_max: int = 0,
+    clocks: Clocks | None = None,
+    on_batch: OnBatch | None = None,
+) -> dict[str, Any]:
+    """Run batches of records, all or the first, through a fresh pipeline."""
     from models.decode import Decoder
     from models.hashing import KeyedHash
     from models.pipeline import Pipeline
     from streams.embedded import EmbeddedHost, Outputs, ahead, prepare
-    from streams.records import RecordFile
 
-    clocks, pipeline, decoder = Clocks(), Pipeline(SECRET), Decoder(KeyedHash(SECRET))
+    clocks, pipeline, decoder = clocks or Clocks(), Pipeline(SECRET), Decoder(KeyedHash(SECRET))
     clocks.watch(decoder, "decode", "decode")
     clocks.watch(pipeline, "sketch", "prepare")
     clocks.watch(pipeline.observe, "observe", "process", "finish")
@@ -72,13 +82,17 @@ def run(path: Path, *, threads: bool, events_max: int = 0) -> dict[str, Any]:
     clocks.watch(pipeline.campaigns, "campaigns", "learn", "process", "advance", "finish")
     host = EmbeddedHost(pipeline, Outputs(None, None))
     wall, cpu = time.monotonic(), time.process_time()
-    prepared = prepare(RecordFile(str(path)).batches(), decoder, pipeline)
+    prepared = prepare(batches, decoder, pipeline)
     for item in ahead(prepared) if threads else prepared:
-        host.feed(item)
+        decisions = host.feed(item)
+        if on_batch is not None:
+            on_batch(host, decisions)
         if events_max and host.totals.read >= events_max:
             break
-    host.finish()
+    decisions = host.finish()
     wall, cpu = time.monotonic() - wall, time.process_time() - cpu
+    if on_batch is not None:
+        on_batch(host, decisions)
     return {
         "events": host.totals.read,
         "wall": wall,
@@ -93,8 +107,10 @@ def run(path: Path, *, threads: bool, events_max: int = 0) -> dict[str, Any]:
 def child(path: Path, cores: int) -> None:
     """One pinned run; its result as JSON on standard output."""
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
-    run(path, threads=cores > 1, events_max=WARM_EVENTS)
-    print(json.dumps(run(path, threads=cores > 1)))
+    from streams.records import RecordFile
+
+    run(RecordFile(str(path)).batches(), threads=cores > 1, events_max=WARM_EVENTS)
+    print(json.dumps(run(RecordFile(str(path)).batches(), threads=cores > 1)))
 
 
 def measured(traffic: Traffic, cores: int) -> dict[str, Any]:

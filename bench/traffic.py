@@ -23,11 +23,12 @@ SCALE = 1.65
 SLICE_MS = 600_000
 
 
-class _Coarse(Simulation):
+class Coarse(Simulation):
     """The same traffic in slices of ten minutes: with so many accounts each slice has a fixed cost of a second."""
 
     @property
     def slice_ms(self) -> int:
+        """Ten minutes, whatever the scenario."""
         return SLICE_MS
 
 
@@ -51,7 +52,7 @@ class Traffic:
 def letter(*, hours: float = 2.4, seed: int = 1) -> Traffic:
     """The first ``hours`` of the letter's campaign in its fleet, from the cache where it has them."""
     FOLDER.mkdir(parents=True, exist_ok=True)
-    path = FOLDER / f"letter-{hours:g}h-{seed}-{_version():08x}.jsonl"
+    path = FOLDER / f"letter-{hours:g}h-{seed}-{version():08x}.jsonl"
     for old in FOLDER.glob(f"letter-{hours:g}h-{seed}-*"):
         if old.stem != path.stem:
             old.unlink()
@@ -65,7 +66,7 @@ def letter(*, hours: float = 2.4, seed: int = 1) -> Traffic:
 def _write(path: Path, hours: float, seed: int) -> dict[str, float]:
     whole = scenario_of("letter", SCALE)
     early = tuple(replace(knobs, start_h=START_H) for knobs in whole.campaigns)
-    simulation = _Coarse(replace(whole, campaigns=early), Options(seed=seed, days=hours / 24))
+    simulation = Coarse(replace(whole, campaigns=early), Options(seed=seed, days=hours / 24))
     events = characters = size = 0
     first = last = None
     with path.open("wb") as file:
@@ -84,6 +85,6 @@ def _write(path: Path, hours: float, seed: int) -> dict[str, float]:
     }
 
 
-def _version() -> int:
+def version() -> int:
     """Of the simulator's text: other code, other traffic."""
     return zlib.crc32(b"".join(path.read_bytes() for path in sorted((ROOT / "streams/simulator").glob("*.py"))))
