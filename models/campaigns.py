@@ -24,7 +24,7 @@ from models.directory import Directory
 from models.evidence import weigh
 from models.features import Context, Features, measure
 from models.identity import Campaign, Memory
-from models.newcomers import Arrivals, find_newcomers, had_time
+from models.newcomers import Lookout, find_newcomers, had_time
 from models.pending import Pending
 from models.rules import Rules
 from models.sighting import SIGHTING, SightingBatch
@@ -95,7 +95,7 @@ class Campaigns:
         self._needed = ROWS_MIN
         self._looked_ms = UNSET
         self._novel_since = 0  # rows since then whose text was unknown when the watch had settled
-        self._arrivals = Arrivals()
+        self._lookout = Lookout()
 
     def process(self, hubs: SightingBatch) -> None:
         """Take uses of hot keys, in any order."""
@@ -159,7 +159,7 @@ class Campaigns:
             orders.count(part.rows["account"], part.rows["customer"], since_ms)
             orders.count_keys(part.keys, since_ms)
             self._novel_since += self.covered.add(part, self.watch_start_ms + SETTLE_MS)
-            self._arrivals.take(part, self.directory)
+            self._lookout.take(part, (self.directory, self._evaluated_ms))
             if not self._rows_since:
                 self._since_ms = int(part.rows["at"][0])
             self._rows_since += end - first
@@ -167,7 +167,7 @@ class Campaigns:
     def _is_due(self, now_ms: int) -> bool:
         """Whether this look is an evaluation: new text is looked at in ten minutes, what is known in thirty."""
         grown = self._rows_since >= self._needed
-        grown = grown or self._arrivals.count >= self._arrivals.wanted
+        grown = grown or self._lookout.count >= self._lookout.wanted
         return grown or self._novel_since >= NOVEL_MIN or now_ms - self._evaluated_ms >= KNOWN_PERIOD_MS
 
     def _next_look(self, due: SightingBatch, first: int) -> tuple[int, int]:
@@ -185,7 +185,7 @@ class Campaigns:
         by_rows = 1 << 62
         if first + needed <= len(due):
             by_rows = (int(at[first + needed - 1]) // SLICE_MS + 1) * SLICE_MS
-        arrived = self._arrivals.due(due, first, self.directory)
+        arrived = self._lookout.due(due, first, (self.directory, self._evaluated_ms))
         if arrived >= 0:
             by_rows = min(by_rows, (int(at[arrived]) // SLICE_MS + 1) * SLICE_MS)
         # Judged by the first row after the last evaluation, taken or not: else the size of steps would matter.
@@ -231,7 +231,7 @@ class Campaigns:
             self.on_evaluation(self.latest)
         self.announcer.announce(self.latest, self, decisions)
         self.memory.forget(now_ms)
-        self._arrivals.watch(self.memory.known_keys())
+        self._lookout.watch(self.memory.known_keys())
 
     def _try_in_shadow(self, latest: Evaluation, decisions: Decisions) -> None:
         """Judge the same clusters under the rule in the shadow: the same steps with a memory of its own.
@@ -327,8 +327,8 @@ class Campaigns:
             "needed": self._needed,
             "looked": self._looked_ms,
             "novel": self._novel_since,
-            "arrivals": self._arrivals.count,
-            "arrivals_wanted": self._arrivals.wanted,
+            "arrivals": self._lookout.count,
+            "arrivals_wanted": self._lookout.wanted,
         }
         own["watch_start"], own["day"] = self.watch_start_ms, day
         told: dict[str, Any] = {"memory": self.memory.snapshot(), "shadow": self.shadow_memory.snapshot()}
@@ -351,5 +351,5 @@ class Campaigns:
         self.memory.restore(meta["memory"])
         self.shadow_memory.restore(meta["shadow"])
         self.announcer.orders.restore(meta["orders"])
-        self._arrivals.know(self.memory.known_keys())
-        self._arrivals.count, self._arrivals.wanted = meta["arrivals"], meta["arrivals_wanted"]
+        self._lookout.know(self.memory.known_keys())
+        self._lookout.count, self._lookout.wanted = meta["arrivals"], meta["arrivals_wanted"]

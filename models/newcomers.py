@@ -26,6 +26,8 @@ LIKE_CORE = 0.8  # of the core's median share of its own requests: a pool is use
 KEYS_MIN = 2  # known template keys in one request; one is a phrase
 
 Keys = npt.NDArray[np.uint64]
+History = tuple[Directory, int]
+"""Who the accounts are, and when the last evaluation was: whoever first appeared after it may not be listed yet."""
 
 
 @jit
@@ -33,7 +35,7 @@ def _arriving(
     accounts: Keys,
     batch: tuple[Keys, npt.NDArray[np.int64], int],
     watched: tuple[Index, Keys],
-    known: tuple[Index, Keys],
+    known: tuple[Index, Any, int],
     wanted: int,
 ) -> tuple[int, int]:
     """Arrivals from the first row of ``batch`` (keys, offsets, first) on, and the row with which ``wanted`` came."""
@@ -45,14 +47,17 @@ def _arriving(
             carried += find(watched[0], watched[1], hashes[place]) >= 0
             if carried == KEYS_MIN:
                 break
-        if carried == KEYS_MIN and find(known[0], known[1], accounts[at]) < 0:
+        if carried < KEYS_MIN:
+            continue
+        place = find(known[0], known[1]["key"], accounts[at])
+        if place < 0 or known[1][place]["ts"] >= known[2]:
             count += 1
             if count == wanted:
                 return count, at
     return count, -1
 
 
-class Arrivals:
+class Lookout:
     """Counts requests under known templates by accounts that the last evaluation did not know."""
 
     def __init__(self) -> None:
@@ -75,19 +80,20 @@ class Arrivals:
         self._keys = np.array(sorted(set(keys)), np.uint64)
         self._index = rebuilt(self._keys, len(self._keys), len(self._keys))
 
-    def take(self, batch: SightingBatch, directory: Directory) -> None:
+    def take(self, batch: SightingBatch, history: History) -> None:
         """Count the arrivals of a batch."""
-        self.count += self._scan(batch, 0, directory, 1 << 62)[0]
+        self.count += self._scan(batch, 0, history, 1 << 62)[0]
 
-    def due(self, batch: SightingBatch, first: int, directory: Directory) -> int:
+    def due(self, batch: SightingBatch, first: int, history: History) -> int:
         """The row from ``first`` on with which enough have arrived, or -1."""
-        return self._scan(batch, first, directory, max(self.wanted - self.count, 1))[1]
+        return self._scan(batch, first, history, max(self.wanted - self.count, 1))[1]
 
-    def _scan(self, batch: SightingBatch, first: int, directory: Directory, wanted: int) -> tuple[int, int]:
+    def _scan(self, batch: SightingBatch, first: int, history: History, wanted: int) -> tuple[int, int]:
         if not len(self._keys) or first >= len(batch):
             return 0, -1
         accounts = np.ascontiguousarray(batch.rows["account"])
-        known = (directory.profiles.index, directory.profiles.records["key"])
+        profiles, since_ms = history[0].profiles, history[1]
+        known = (profiles.index, profiles.records, since_ms)
         count, at = _arriving(accounts, (batch.keys, batch.offsets, first), (self._index, self._keys), known, wanted)
         return int(count), int(at)
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from models.campaigns import PERIOD_MS
-from models.newcomers import ARRIVALS_MIN, POOL_MIN, Arrivals, find_newcomers, had_time
+from models.directory import Directory
+from models.newcomers import ARRIVALS_MIN, POOL_MIN, Lookout, find_newcomers, had_time
 from models.sighting import SightingBatch
 from tests.models.covering import candidates_of, covered, dealt, directory_of, mixed, profiles, template
 from tests.models.inputs import HOUR_MS, START, sightings
@@ -21,36 +22,47 @@ def uses(accounts: range, number: int = 0) -> SightingBatch:
     return sightings([(START + at, mixed(account), keys) for at, account in enumerate(accounts)])
 
 
-def arrivals(keys: list[int] = WATCHED) -> Arrivals:
-    counted = Arrivals()
+def lookout(keys: list[int] = WATCHED) -> Lookout:
+    counted = Lookout()
     counted.know(keys)
     return counted
 
 
+def history() -> tuple[Directory, int]:
+    """The known accounts were seen before the last evaluation."""
+    return directory_of(KNOWN, ts=START - 1), START
+
+
 def test_only_accounts_nobody_knew_arrive():
-    directory = directory_of(KNOWN)
-    assert arrivals().due(uses(KNOWN), 0, directory) == -1
-    assert arrivals().due(uses(SECOND), 0, directory) == ARRIVALS_MIN - 1
-    assert arrivals().due(uses(SECOND), 5, directory) == ARRIVALS_MIN + 4
+    known = history()
+    assert lookout().due(uses(KNOWN), 0, known) == -1
+    assert lookout().due(uses(SECOND), 0, known) == ARRIVALS_MIN - 1
+    assert lookout().due(uses(SECOND), 5, known) == ARRIVALS_MIN + 4
+
+
+def test_who_appeared_after_the_last_evaluation_arrives_listed_or_not():
+    directory, evaluated_ms = history()
+    directory.add(*profiles(SECOND, ts=evaluated_ms))
+    assert lookout().due(uses(SECOND), 0, (directory, evaluated_ms)) == ARRIVALS_MIN - 1
 
 
 def test_only_templates_of_known_campaigns_count():
-    assert arrivals().due(uses(SECOND, 6), 0, directory_of(KNOWN)) == -1
-    assert arrivals([]).due(uses(SECOND), 0, directory_of(KNOWN)) == -1
-    assert arrivals([mixed(template(0)[0])]).due(uses(SECOND), 0, directory_of(KNOWN)) == -1, "one key is a phrase"
+    assert lookout().due(uses(SECOND, 6), 0, history()) == -1
+    assert lookout([]).due(uses(SECOND), 0, history()) == -1
+    assert lookout([mixed(template(0)[0])]).due(uses(SECOND), 0, history()) == -1, "one key is a phrase"
 
 
 def test_a_pool_of_thousands_is_not_looked_at_for_each_dozen():
-    counted, directory = arrivals(), directory_of(KNOWN)
+    counted, known = lookout(), history()
     looks = 0
     for first in range(0, 4_000, 10):
         batch = uses(range(10_000 + first, 10_010 + first))
-        if counted.due(batch, 0, directory) >= 0:
+        if counted.due(batch, 0, known) >= 0:
             looks += 1
-            counted.take(batch, directory)
+            counted.take(batch, known)
             counted.watch(WATCHED)
         else:
-            counted.take(batch, directory)
+            counted.take(batch, known)
     assert 5 <= looks <= 8
 
 
