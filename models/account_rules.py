@@ -16,9 +16,11 @@ from models.accounts import DAY_MS, FIREHOSE, MANY_NETWORKS, NETWORK_BUCKETS, RE
 from models.alert import Alert, Evidence, Mode, Signal
 from models.announce import ATLAS, Decisions
 from models.columns import EventColumns
+from models.event import EventBatch
 from models.hashing import KeyedHash
+from models.labels import Limits
 from models.orders import Orders, Profile
-from models.rules import AccountRule, RuleId, Rules
+from models.rules import AccountRule, PlanLimits, RuleId, Rules
 from models.strings import Strings
 
 RULE_OF_MARK: dict[int, RuleId] = {
@@ -26,8 +28,9 @@ RULE_OF_MARK: dict[int, RuleId] = {
     REASONING_VOLUME: "account_reasoning",
     MANY_NETWORKS: "account_networks",
 }
-UNLIMITED: npt.NDArray[np.int64] = np.full((1, 4), 1 << 40, np.int64)
-"""Limits that nothing reaches, as the compiled pass reads them: requests, reasoning, its percent, network buckets."""
+UNLIMITED: npt.NDArray[np.int64] = np.array([[1 << 40] * 4 + [0]], np.int64)
+"""Limits that nothing reaches, as the compiled pass reads them: requests, reasoning, its percent, network buckets, and
+the percent of its own busiest day that an account may reach beyond its requests (0: its history counts for nothing)."""
 
 
 class AccountRules:
@@ -49,49 +52,46 @@ class AccountRules:
         self.rules = Rules()
         self.limits = UNLIMITED
         self._profiles: list[Profile] = []
-        self._orgs: npt.NDArray[np.uint64] = np.zeros(0, np.uint64)
+        self._listed: dict[str, npt.NDArray[np.uint64]] = {}  # hashes of plans and organisations with limits, ascending
+        self._first: dict[str, int] = {}  # row of ``limits`` of the first of each
         self.use(rules or Rules())
 
     def use(self, rules: Rules) -> None:
         """Take other rules; what accounts have done so far is judged by them at their next request."""
         self.rules = rules
         base = (rules.account_volume.limit, rules.account_reasoning.limit, rules.account_networks.limit)
-        hashes = self._columns.hashes("org_id", Strings.of([item.org for item in rules.orgs]))
-        rows = [base]
-        for at in np.argsort(hashes):
-            item = rules.orgs[int(at)]
-            own = (item.account_volume, item.account_reasoning, item.account_networks)
-            rows.append((own[0] or base[0], own[1] or base[1], own[2] or base[2]))
-        percent = rules.account_reasoning.percent
         self._profiles = self.orders.profiles()
-        rows += [
-            (
-                one.limits.requests_24h or base[0],
-                one.limits.reasoning_24h or base[1],
-                one.limits.networks_day or base[2],
-            )
-            for one in self._profiles
-        ]
-        self.limits = np.array([(volume, asked, percent, buckets) for volume, asked, buckets in rows], np.int64)
-        self._orgs = np.sort(hashes)
+        found = [(*base, 0)]
+        for field, items in (("plan", rules.plans), ("org_id", rules.orgs)):
+            names = [item.plan if isinstance(item, PlanLimits) else item.org for item in items]
+            hashes = self._columns.hashes(field, Strings.of(names))
+            self._first[field], self._listed[field] = len(found), np.sort(hashes)
+            for at in np.argsort(hashes):
+                item = items[int(at)]
+                own = (item.account_volume, item.account_reasoning, item.account_networks)
+                found.append((own[0] or base[0], own[1] or base[1], own[2] or base[2], 0))
+        self._first["profile"] = len(found)
+        found += [_own(profile.limits, base) for profile in self._profiles]
+        percent = rules.account_reasoning.percent
+        self.limits = np.array([(volume, asked, percent, nets, own) for volume, asked, nets, own in found], np.int64)
 
     def order(self, key: str, value: bytes) -> None:
         """Take a record of the labels topic."""
         self.orders.take(key, value)
         self.use(self.rules)
 
-    def rows_of(
-        self, accounts: npt.NDArray[np.uint64], customers: npt.NDArray[np.uint64], ts: npt.NDArray[np.int64]
-    ) -> npt.NDArray[np.int64]:
-        """The row of ``limits`` for each request: of its account's or organisation's profile, else the rules' own."""
-        rows = np.zeros(len(customers), np.int64)
-        if len(self._orgs):
-            at = np.searchsorted(self._orgs, customers)
-            found = self._orgs[np.minimum(at, len(self._orgs) - 1)] == customers
-            rows = np.where(found, at + 1, 0)
-        for number, profile in enumerate(self._profiles, start=1 + len(self._orgs)):
-            values = accounts if profile.field == "account_id" else customers
-            rows[(values == profile.value) & (ts < profile.until_ms)] = number
+    def rows_of(self, events: EventBatch) -> npt.NDArray[np.int64]:
+        """The row of ``limits`` for each request: of a profile, else of its organisation, else of its plan."""
+        rows = np.zeros(len(events), np.int64)
+        for field, values in (("plan", events.plan), ("org_id", events.customer)):
+            listed = self._listed[field]
+            if len(listed):
+                at = np.searchsorted(listed, values)
+                found = listed[np.minimum(at, len(listed) - 1)] == values
+                rows = np.where(found, at + self._first[field], rows)
+        for number, profile in enumerate(self._profiles, start=self._first["profile"]):
+            values = events.account if profile.field == "account_id" else events.customer
+            rows[(values == profile.value) & (events.ts < profile.until_ms)] = number
         return rows
 
     def snapshot(self) -> dict[str, Any]:
@@ -103,14 +103,14 @@ class AccountRules:
         self.orders.restore(state)
         self.use(self.rules)
 
-    def decide(self, ids: Strings, marks: npt.NDArray[np.uint8], rows: npt.NDArray[Any]) -> Decisions:
-        """The alerts of a batch of sightings with their accounts' ids and marks."""
+    def decide(
+        self, ids: Strings, marks: npt.NDArray[np.uint8], rows: npt.NDArray[Any], limits_of: npt.NDArray[np.int64]
+    ) -> Decisions:
+        """The alerts of a batch of sightings with their accounts' ids, marks and rows of ``limits``."""
         decisions = Decisions()
         tripped = np.flatnonzero(marks >= FIREHOSE)
         tripped = tripped[~self._allowed(rows[tripped])]
-        mine = rows[tripped]
-        where = self.rows_of(mine["account"], mine["customer"], mine["ts"])
-        for row, limits in zip(tripped, self.limits[where], strict=True):
+        for row, limits in zip(tripped, self.limits[limits_of[tripped]], strict=True):
             for mark, name in RULE_OF_MARK.items():
                 if marks[row] & mark and self.rules.mode_of(name, self._ceiling) != "off":
                     self._add(decisions, ids[int(row)], rows[row], (name, _evidence(mark, rows[row], limits)))
@@ -121,9 +121,9 @@ class AccountRules:
         allowed = np.zeros(len(rows), np.bool_)
         for at in range(len(rows)):
             row = rows[at : at + 1]
-            facts = row["account"], row["customer"], int(row["ts"][0])
-            allowed[at] = self.orders.allowed(*facts)[0]
-            self.orders.count(*facts)
+            now_ms = int(row["ts"][0])
+            allowed[at] = self.orders.allowed_rows(row, now_ms)[0]
+            self.orders.count(row, now_ms)
         return allowed
 
     def _add(self, decisions: Decisions, account_id: str, row: Any, reading: tuple[RuleId, Evidence]) -> None:
@@ -176,9 +176,25 @@ class AccountRules:
             decisions.signals.append((account_id, signal))
 
 
+def _own(limits: Limits, base: tuple[int, int, int]) -> tuple[int, int, int, int]:
+    """The limits of a known bulk user: those it was given, else everybody's."""
+    percent = round(100 * limits.requests_times) if limits.requests_times else 0
+    return (
+        limits.requests_24h or base[0],
+        limits.reasoning_24h or base[1],
+        limits.networks_day or base[2],
+        percent,
+    )
+
+
 def _evidence(mark: int, row: Any, limits: npt.NDArray[np.int64]) -> Evidence:
     """The one piece of evidence of a crossed limit."""
-    requests, (volume, asked, percent, buckets) = int(row["requests_24h"]), (int(limit) for limit in limits)
+    requests, (volume, asked, percent, buckets, own) = int(row["requests_24h"]), (int(limit) for limit in limits)
+    if mark == FIREHOSE and own and requests > volume:
+        # It trips with the first request at its limit, so that the limit, and what that is a multiple of, follow.
+        text = f"The account sent {requests:,} requests in 24 hours, "
+        text += f"at least {own / 100:g} times the busiest day of its week."
+        return Evidence("requests_24h", requests, 100 * requests // own, "requests", 1.0, text)
     if mark == FIREHOSE:
         text = f"The account sent {requests:,} requests in 24 hours."
         return Evidence("requests_24h", requests, volume, "requests", 1.0, text)

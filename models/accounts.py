@@ -101,6 +101,8 @@ def _roll(account: Any, ts: int) -> None:
     if days > 0:
         for step in range(min(days, 7)):
             account["daily"][(account["day"] + 1 + step) % 7] = 0
+        if account["tripped"] & FIREHOSE:
+            account["daily"][account["day"] % 7] = 0  # what was told of is no baseline for tomorrow
         account["networks"][1] = account["networks"][0] if days == 1 else np.uint64(0)
         account["networks"][0] = 0
         account["tripped"] = 0
@@ -180,10 +182,22 @@ FACTS = np.dtype(
 
 
 @jit
+def _busiest(account: Any) -> int:
+    """Requests of the account's busiest day of the six before today."""
+    busiest: Any = np.int64(0)
+    for before in range(1, 7):
+        busiest = max(busiest, np.int64(account["daily"][(account["day"] - before) % 7]))
+    return int(busiest)
+
+
+@jit
 def _trips(account: Any, limits: npt.NDArray[np.int64]) -> int:
     """The limits this account has newly crossed today; ``limits`` as a row of `AccountRules.limits`."""
     crossed = 0
-    if account["requests_24h"] >= limits[0]:
+    volume = limits[0]
+    if limits[4] > 0:
+        volume = max(volume, _busiest(account) * limits[4] // 100)
+    if account["requests_24h"] >= volume:
         crossed |= FIREHOSE
     if account["reasoning_24h"] >= limits[1] and 100 * account["reasoning_24h"] >= limits[2] * account["requests_24h"]:
         crossed |= REASONING_VOLUME

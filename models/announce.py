@@ -167,9 +167,11 @@ class Announcer:
 
     def let_go(self, state: Campaigns, now_ms: int, decisions: Decisions) -> None:
         """Clear the accounts that a label has just taken out of the limiter's reach."""
+        freed = self.orders.freed_by_key(state.covered.events.rows, now_ms)
         for campaign in state.memory.campaigns.values():
             members = np.array(sorted(campaign.members), np.uint64)
             allowed = self.orders.allowed(members, state.directory.customers(members), now_ms)
+            allowed |= np.isin(members, freed)
             severity = campaign.said_severity or "info"
             if self.orders.is_undone(campaign.cluster_id, now_ms) or self.orders.is_dismissed(
                 campaign.cluster_id, severity

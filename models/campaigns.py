@@ -156,7 +156,7 @@ class Campaigns:
         if end > first:
             part = due if (first, end) == (0, len(due)) else due.take(np.arange(first, end))
             orders, since_ms = self.announcer.orders, int(part.rows["at"][0])
-            orders.count(part.rows["account"], part.rows["customer"], since_ms)
+            orders.count(part.rows, since_ms)
             orders.count_keys(part.keys, since_ms)
             self._novel_since += self.covered.add(part, self.watch_start_ms + SETTLE_MS)
             self._lookout.take(part, (self.directory, self._evaluated_ms))
@@ -255,7 +255,7 @@ class Campaigns:
     def _without_allowed(self, rows: npt.NDArray[Any], now_ms: int) -> tuple[npt.NDArray[Any], Templates]:
         """The rows that are neither of allowed accounts nor under allowed templates, and their templates."""
         orders, keys = self.announcer.orders, self.covered.keys.rows["key"]
-        allowed = orders.allowed(rows["account"], rows["customer"], now_ms)
+        allowed = orders.allowed_rows(rows, now_ms)
         rows = rows[~allowed] if allowed.any() else rows
         templates = find_templates(rows, len(keys))
         known = orders.allowed_keys(keys, now_ms)

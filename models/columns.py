@@ -36,11 +36,16 @@ TEXTS: Final = [
     "ja4",
     "payment_id",
     "email_domain",
+    "api_key_id",
+    "plan",
 ]
 """Text fields of a batch; an empty text is an absent field."""
 
 NUMBERS: Final = ["ts", "turn", "account_created", "input_tokens", "output_tokens", "status", "refused", "tools"]
 """Numeric fields of a batch; ``MISSING`` is an absent integer."""
+
+_KEPT: Final = [name for name in TEXTS if name not in ("prompt", "client_ip", "user_agent", "ja4")]
+"""Text fields that become one hash each."""
 
 
 class EventColumns:
@@ -76,8 +81,7 @@ class EventColumns:
         empty = Strings(np.zeros(0, np.uint8), np.zeros(count + 1, np.int64))
         columns = {name: empty if texts.get(name) is None else _strings(texts[name]) for name in TEXTS}
         columns["email_domain"] = _lowered(columns["email_domain"])
-        keep = ("event_id", "account_id", "org_id", "system", "conversation_id", "model", "payment_id", "email_domain")
-        hashes = {name: self.hashes(name, columns[name]) for name in keep}
+        hashes = {name: self.hashes(name, columns[name]) for name in _KEPT}
         organisation = hashes["org_id"]
         return EventBatch(
             ts=numbers["ts"].astype(np.int64),
@@ -94,6 +98,8 @@ class EventColumns:
             client=self._client(columns["user_agent"], columns["ja4"]),
             payment=hashes["payment_id"],
             email_domain=hashes["email_domain"],
+            api_key=hashes["api_key_id"],
+            plan=hashes["plan"],
             created=_created(numbers, count),
             input_tokens=_integers(numbers, "input_tokens", count),
             output_tokens=_integers(numbers, "output_tokens", count),

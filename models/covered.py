@@ -16,7 +16,18 @@ from models.sighting import SIGHTING, SightingBatch
 from models.table import Table, find, insert
 
 KEYS_MAX = 8  # of one request; the lowest are kept, which are the same ones in every use of a template
-_CARRIED = ("ts", "account", "customer", "prompt", "network", "model", "tokens", "requests_24h", "follow_ups_24h")
+_CARRIED = (
+    "ts",
+    "account",
+    "customer",
+    "prompt",
+    "network",
+    "api_key",
+    "model",
+    "tokens",
+    "requests_24h",
+    "follow_ups_24h",
+)
 _FLAGS = ("age_days", "flags", "hours_24h")
 
 COVERED = np.dtype(
@@ -39,6 +50,7 @@ def _copy(target: Any, row: Any) -> None:
     target["customer"] = row["customer"]
     target["prompt"] = row["prompt"]
     target["network"] = row["network"]
+    target["api_key"] = row["api_key"]
     target["model"] = row["model"]
     target["tokens"] = row["tokens"]
     target["requests_24h"] = row["requests_24h"]

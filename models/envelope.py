@@ -23,7 +23,7 @@ ROW_BYTES_MAX = 480 * 1024
 """Rows of one envelope: below 512 KiB with the header and the rounding of the cut."""
 PARTS_BITS = 20
 """Room for parts in a sequence number: a million envelopes of one commit."""
-KIND, VERSION = "envelope", 1
+KIND, VERSION = "envelope", 2
 
 
 def _no_profiles() -> npt.NDArray[np.void]:

@@ -51,6 +51,8 @@ class EventBatch:
     client: npt.NDArray[np.uint64]  # hash of (user_agent, ja4)
     payment: npt.NDArray[np.uint64]
     email_domain: npt.NDArray[np.uint64]
+    api_key: npt.NDArray[np.uint64]  # hash of api_key_id
+    plan: npt.NDArray[np.uint64]
     created: npt.NDArray[np.int64]  # account_created, ms
     input_tokens: npt.NDArray[np.int32]
     output_tokens: npt.NDArray[np.int32]
@@ -120,6 +122,8 @@ _DTYPES: dict[str, type[np.generic]] = {
     "client": np.uint64,
     "payment": np.uint64,
     "email_domain": np.uint64,
+    "api_key": np.uint64,
+    "plan": np.uint64,
     "created": np.int64,
     "input_tokens": np.int32,
     "output_tokens": np.int32,

@@ -31,6 +31,8 @@ TEXTS: Final = (
     "ja4",
     "payment_id",
     "email_domain",
+    "api_key_id",
+    "plan",
 )
 IDS, REQUIRED = 2, 4  # the first two are ids, and the first four must be there
 NUMBERS: Final = ("ts", "account_created", "turn", "input_tokens", "output_tokens", "status", "refused", "tools")

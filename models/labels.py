@@ -9,6 +9,7 @@ replaces its verdict, and silencing a cluster never replaces the order to let it
 
 from __future__ import annotations
 
+import hashlib
 from typing import Annotated, Literal, get_args
 
 import msgspec
@@ -34,10 +35,12 @@ Text = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 Limit = Annotated[int, msgspec.Meta(ge=1, le=1 << 40)]
 
 LABEL_BYTES_MAX = 16_384
+SECRET_KEYS = ("sk-", "sk_", "Bearer ")
+"""How keys themselves begin: a record of the labels topic is read by many, so none may hold one."""
 SUBJECTS: dict[str, frozenset[str]] = {
     "case": frozenset({"dedup_key"}),
     "silence": frozenset({"dedup_key", "cluster_id", "rule", "severity", "account_id"}),
-    "allow": frozenset({"account_id", "org_id", "template"}),
+    "allow": frozenset({"account_id", "org_id", "api_key_id", "template"}),
     "undo": frozenset({"cluster_id"}),
     "profile": frozenset({"account_id", "org_id"}),
 }
@@ -76,6 +79,8 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     requests_24h: Limit | None = None
     reasoning_24h: Limit | None = None
     networks_day: Annotated[int, msgspec.Meta(ge=1, le=62)] | None = None  # hash buckets of 61; 62 is never reached
+    requests_times: Annotated[float, msgspec.Meta(ge=1.0, le=1_000.0)] | None = None
+    """Requests may also grow to this many times the account's own busiest day of the week before."""
 
 
 class Label(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -121,6 +126,11 @@ def label_key(family: str, subject: dict[str, str]) -> str:
     return f"{family} {msgspec.json.encode(dict(sorted(subject.items()))).decode()}"
 
 
+def entry_digest(key: str) -> str:
+    """The key of a label as a digest, for those who may know how often it was met and not whom it names."""
+    return hashlib.blake2b(key.encode(), digest_size=8).hexdigest()
+
+
 def encode_label(label: Label) -> bytes:
     """A label as one JSON object."""
     return _ENCODER.encode(label)
@@ -145,6 +155,8 @@ def problem(label: Label) -> str | None:
         return f"{label.kind} cannot be about {', '.join(unknown)}; name {' or '.join(sorted(allowed))}"
     if len(label.subject) > 1 and label.family != "silence":
         return f"{label.kind} is about one of {', '.join(sorted(allowed))}, not several"
+    if label.subject.get("api_key_id", "").startswith(SECRET_KEYS):
+        return "api_key_id names a key by its id or digest, as events do; this looks like the key itself"
     if not label.reason.strip() and not label.takes_back and label.kind != "acknowledge":
         return f"{label.kind} needs a reason"
     if (label.kind == "close") != (label.verdict is not None):
@@ -154,7 +166,7 @@ def problem(label: Label) -> str | None:
     if (label.kind == "profile") != (label.limits is not None):
         return "profile, and only profile, needs limits"
     if label.limits == Limits():
-        return "profile needs at least one of requests_24h, reasoning_24h, networks_day"
+        return "profile needs at least one of requests_24h, requests_times, reasoning_24h, networks_day"
     return None
 
 

@@ -82,31 +82,37 @@ class Observe:
         return self.process(EventBatch.empty(), Sketches.empty(), last=True)
 
     def _fold(self, events: EventBatch, sketches: Sketches) -> Observed:
+        accepted = len(events)
+        if self.rules is not None:
+            left_out = self.rules.orders.left_out(events)
+            if left_out.any():
+                rest = np.flatnonzero(~left_out)
+                events, sketches = events.take(rest), sketches.take(rest)
         rows = np.zeros(len(events), SIGHTING)
         facts = np.zeros(len(events), FACTS)
         for name in ("ts", "account", "conversation", "network", "created", "turn", "status", "refused", "tools"):
             facts[name] = getattr(events, name)
         facts["prompt"], facts["reasoning"] = sketches.digest, sketches.reasoning
         facts["short"] = sketches.tokens < SHORT_TOKENS
-        for name in ("ts", "event", "account", "customer", "network"):
+        for name in ("ts", "event", "account", "customer", "network", "api_key"):
             rows[name] = getattr(events, name)
         rows["at"] = events.ts
         rows["prompt"], rows["tokens"] = sketches.digest, sketches.tokens
         rows["model"] = events.model & np.uint64(0xFFFFFFFF)
         self.accounts.reserve(len(events))
         table = self.accounts
-        limits = UNLIMITED
+        limits, limits_of = UNLIMITED, np.zeros(len(events), np.int64)
         if self.rules is not None:
-            facts["limits"] = self.rules.rows_of(events.account, events.customer, events.ts)
+            facts["limits"] = limits_of = self.rules.rows_of(events)
             limits = self.rules.limits
         marks, _ = update_accounts(facts, table.records, table.index, table.count, rows, limits)
-        decisions = self.rules.decide(events.account_id, marks, rows) if self.rules else Decisions()
+        decisions = self.rules.decide(events.account_id, marks, rows, limits_of) if self.rules else Decisions()
         told = np.flatnonzero(marks & (NEW | RENEWED))
         seen = SightingBatch(rows, sketches.keys, sketches.key_offsets)
         retries = (marks & RETRY) != 0
         seen = seen.take(np.flatnonzero(~retries)) if retries.any() else seen
         profiles, names = _profiles(events, told), events.account_id.take(told)
-        return Observed(seen, profiles, names, accepted=len(events), decisions=decisions)
+        return Observed(seen, profiles, names, accepted=accepted, decisions=decisions)
 
     def _sweep(self) -> None:
         """Forget accounts idle for a week, a few times a day of event time."""

@@ -17,15 +17,17 @@ import numpy.typing as npt
 
 from models.alert import Severity, more_severe
 from models.columns import EventColumns
+from models.event import EventBatch
 from models.hashing import KeyedHash
 from models.labels import Label, Limits, label_key, read_label
 from models.strings import Strings
 
 ORDERS_MAX = 100_000
 DISMISSED = ("false_positive", "benign_automation")
-FIELDS = ("account_id", "org_id")
+FIELDS = ("account_id", "org_id", "api_key_id")
 FAMILIES = ("allow", "undo", "verdict", "profile")
 UInt64 = npt.NDArray[np.uint64]
+Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,15 @@ class _Active:
     hashes: UInt64
     names: dict[str, str]  # with the key of their label
     keys: list[str]  # of the labels, as the hashes are
+
+
+@dataclass(frozen=True, slots=True)
+class _Keys:
+    """API keys on the allowlist, by ascending hash: until when, and the keys of their labels."""
+
+    hashes: UInt64
+    ends: npt.NDArray[np.int64]
+    labels: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +70,7 @@ class Orders:
         self._digests = keyed_hash.derive(b"alert")
         self._labels: dict[str, dict[str, Label]] = {family: {} for family in FAMILIES}
         self._active: dict[tuple[str, str], _Active] = {}
+        self._by_key: _Keys | None = None  # made when it is needed after a label came
         self._digest_of: dict[int, str] = {}  # of template keys, made while any template is allowed
 
     def take(self, key: str, value: bytes) -> Label | None:
@@ -67,6 +79,7 @@ class Orders:
         An empty value deletes its key. A record that is no label is counted and changes nothing.
         """
         self._active.clear()
+        self._by_key = None
         if not value:
             return next(filter(None, [labels.pop(key, None) for labels in self._labels.values()]), None)
         label = read_label(value)
@@ -105,20 +118,54 @@ class Orders:
         self._active[family, field] = found
         return found
 
-    def allowed(self, accounts: UInt64, customers: UInt64, now_ms: int) -> npt.NDArray[np.bool_]:
+    def allowed(self, accounts: UInt64, customers: UInt64, now_ms: int) -> Bools:
         """Which of the accounts are on the allowlist, by themselves or with their organisation."""
         mask = np.zeros(len(accounts), np.bool_)
-        for field, values in zip(FIELDS, (accounts, customers), strict=True):
-            hashes = self._in_force("allow", field, now_ms).hashes
-            if len(hashes):
-                mask |= np.isin(values, hashes)
+        for field, values in zip(FIELDS, (accounts, customers), strict=False):
+            mask |= self._listed(field, values, now_ms)
         return mask
 
-    def count(self, accounts: UInt64, customers: UInt64, now_ms: int) -> None:
+    def allowed_rows(self, rows: npt.NDArray[Any], now_ms: int) -> Bools:
+        """Which requests are left out, by their account, organisation or API key."""
+        return self.allowed(rows["account"], rows["customer"], now_ms) | self._listed(
+            "api_key_id", rows["api_key"], now_ms
+        )
+
+    def freed_by_key(self, rows: npt.NDArray[Any], now_ms: int) -> UInt64:
+        """Accounts all of whose requests came under allowed keys: nothing is left that could be held against them."""
+        under = self._listed("api_key_id", rows["api_key"], now_ms)
+        freed: UInt64 = np.setdiff1d(rows["account"][under], rows["account"][~under])
+        return freed
+
+    def _listed(self, field: str, values: UInt64, now_ms: int) -> Bools:
+        hashes = self._in_force("allow", field, now_ms).hashes
+        return np.isin(values, hashes) if len(hashes) else np.zeros(len(values), np.bool_)
+
+    def left_out(self, events: EventBatch) -> Bools:
+        """Which requests came under an allowed API key, each at its own time; they are counted here."""
+        left = np.zeros(len(events), np.bool_)
+        keys = self._by_key = self._by_key or self._keys()
+        if not len(keys.hashes) or not events.api_key.any():
+            return left
+        at = np.minimum(np.searchsorted(keys.hashes, events.api_key), len(keys.hashes) - 1)
+        left |= (keys.hashes[at] == events.api_key) & (events.ts < keys.ends[at])
+        found, counts = np.unique(at[left], return_counts=True)
+        self.hits.update({keys.labels[which]: many for which, many in zip(found, counts.tolist(), strict=True)})
+        return left
+
+    def _keys(self) -> _Keys:
+        labels = [label for label in self._labels["allow"].values() if "api_key_id" in label.subject]
+        hashes = self._columns.hashes("api_key_id", Strings.of([label.subject["api_key_id"] for label in labels]))
+        ends = [1 << 62 if label.expires is None else label.expires for label in labels]
+        order = np.argsort(hashes)
+        return _Keys(hashes[order], np.array(ends, np.int64)[order], [labels[at].key for at in order])
+
+    def count(self, rows: npt.NDArray[Any], now_ms: int) -> None:
         """Count requests that the allowlist leaves out, each once for every entry that does."""
-        for field, values in zip(FIELDS, (accounts, customers), strict=True):
+        for field, column in zip(FIELDS, ("account", "customer", "api_key"), strict=True):
             active = self._in_force("allow", field, now_ms)
             if len(active.hashes):
+                values = rows[column]
                 key_of = dict(zip(active.hashes.tolist(), active.keys, strict=True))
                 found, counts = np.unique(values[np.isin(values, active.hashes)], return_counts=True)
                 self.hits.update(dict(zip((key_of[value] for value in found.tolist()), counts.tolist(), strict=True)))
@@ -183,6 +230,7 @@ class Orders:
     def restore(self, state: dict[str, Any]) -> None:
         """Take over what ``snapshot`` gave."""
         self._active.clear()
+        self._by_key = None
         self._labels = {family: {} for family in FAMILIES}
         for label in msgspec.convert(state["labels"], list[Label]):
             self._labels[label.family][label.key] = label

@@ -5,6 +5,7 @@ What lives here: the visible order of the steps. What does not: any of the steps
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 from models.account_rules import AccountRules
@@ -67,6 +68,12 @@ class Pipeline:
             self.observe.rules.order(key, value)
         return self.campaigns.order(key, value)
 
+    @property
+    def hits(self) -> Counter[str]:
+        """Requests that the allowlist left out, by the key of the entry."""
+        own = self.observe.rules.orders.hits if self.observe.rules is not None else Counter[str]()
+        return self.campaigns.announcer.orders.hits + own
+
     def process(self, events: EventBatch, sketches: Sketches) -> Decisions:
         """Fold one batch through all three operators."""
         return self._onward(self.observe.process(events, sketches))
@@ -94,11 +101,11 @@ class Pipeline:
         """The state of all operators in one message."""
         parts = {"observe": self.observe.snapshot(), "fanin": self.fanin.snapshot()}
         parts["campaigns"] = self.campaigns.snapshot()
-        return pack("pipeline", 1, dict(parts), {})
+        return pack("pipeline", 2, dict(parts), {})
 
     def restore(self, data: bytes) -> None:
         """Take over a snapshot; raises WireError where it cannot be read."""
-        parts, _ = unpack(data, "pipeline", 1)
+        parts, _ = unpack(data, "pipeline", 2)
         self.observe.restore(parts["observe"])
         self.fanin.restore(parts["fanin"])
         self.campaigns.restore(parts["campaigns"])

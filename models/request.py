@@ -52,6 +52,8 @@ class Request(msgspec.Struct, gc=False):
     ja4: str | None = None
     payment_id: str | None = None
     email_domain: str | None = None
+    api_key_id: str | None = None
+    plan: str | None = None
     account_created: int | str | None = None
     tools: Any = None
     refused: bool | None = None
@@ -59,9 +61,7 @@ class Request(msgspec.Struct, gc=False):
     sketch: str | None = None
 
 
-SKIPPED: Final = frozenset(
-    ["api_key_id", "operation", "max_tokens", "temperature", "n", "logprobs", "latency_ms", "asn", "country", "plan"]
-)
+SKIPPED: Final = frozenset(["operation", "max_tokens", "temperature", "n", "logprobs", "latency_ms", "asn", "country"])
 """Names of the contract that decoding skips."""
 
 FIELDS: Final = Request.__struct_fields__

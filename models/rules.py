@@ -120,13 +120,24 @@ class NetworksRule(AccountRule, frozen=True, forbid_unknown_fields=True, kw_only
     limit: Annotated[int, Meta(ge=2, le=61)]
 
 
-class OrgLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Limits of account rules for the accounts of one organisation; None leaves the rule's own."""
+class OwnLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Limits of account rules for some accounts; None leaves the rule's own."""
 
-    org: OrgId
     account_volume: Count | None = None
     account_reasoning: Count | None = None
     account_networks: Annotated[int, Meta(ge=2, le=61)] | None = None
+
+
+class OrgLimits(OwnLimits, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Limits for the accounts of one organisation, before those of their plan."""
+
+    org: OrgId
+
+
+class PlanLimits(OwnLimits, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Limits for the requests of one plan or tier, as events name it."""
+
+    plan: OrgId
 
 
 class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -140,6 +151,7 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     account_reasoning: AccountRule = AccountRule(limit=500, percent=80, severity="medium")
     account_networks: NetworksRule = NetworksRule(limit=50)
     orgs: tuple[OrgLimits, ...] = ()
+    plans: tuple[PlanLimits, ...] = ()
     shadow: CampaignRule | None = None  # tried beside ``campaign``, in mode shadow whatever it says
 
     @property
@@ -201,6 +213,11 @@ def conflicts(rules: Rules) -> list[tuple[str, str]]:
         found.append(("orgs", "an organisation is named twice: keep one entry"))
     if len(orgs) > OVERRIDES_MAX:
         found.append(("orgs", f"more than {OVERRIDES_MAX} organisations"))
+    plans = [item.plan for item in rules.plans]
+    if len(set(plans)) < len(plans):
+        found.append(("plans", "a plan is named twice: keep one entry"))
+    if len(plans) > OVERRIDES_MAX:
+        found.append(("plans", f"more than {OVERRIDES_MAX} plans"))
     return found
 
 

@@ -35,6 +35,7 @@ SIGHTING = np.dtype(
         ("customer", "u8"),
         ("prompt", "u8"),  # digest of the normalised prompt
         ("network", "u8"),
+        ("api_key", "u8"),  # 0 unknown; so that a key on the allowlist takes back what it did before
         ("model", "u4"),
         ("tokens", "u4"),
         ("requests_24h", "u4"),  # of the account, this one included
@@ -45,7 +46,7 @@ SIGHTING = np.dtype(
     ],
     align=True,
 )
-"""One request as later operators see it: 80 bytes."""
+"""One request as later operators see it: 88 bytes."""
 
 PROFILE = np.dtype(
     [

@@ -14,6 +14,7 @@ import signal
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -25,6 +26,7 @@ from aiokafka.errors import KafkaError
 from mode import Service
 
 from models.errors import ConfigError, DistilwatchError
+from streams.admin import Admin
 from streams.config import Settings, client_options
 from streams.control import Control, ControlLog
 from streams.engine import Engine, EngineError
@@ -196,11 +198,15 @@ class Worker:
         self.rules = RulesWatch(settings, settings.rules, self.metrics) if settings.rules else None
         work: list[Work | None] = [*self.engines, self.projection, self.rules]
         self.shell.runners = [Runner(item) for item in work if item is not None]
-        self.health = Health(settings.http, self.metrics, self._checks())
+        admin = Admin(settings, self.control, self.metrics, self._hits)
+        self.health = Health(settings.http, self.metrics, self._checks(), admin.add_to)
         self._stopping = False
         for engine in self.engines:
             self.metrics.observe_events(engine.spec.name, engine.counts)
             self.metrics.poll_age.labels(engine.spec.name).set_function(partial(poll_age_s, engine))
+
+    def _hits(self) -> Counter[str]:
+        return sum((engine.hits() for engine in self.engines), Counter[str]())
 
     def _checks(self) -> dict[str, Callable[[], Component]]:
         checks: dict[str, Callable[[], Component]] = {

@@ -36,6 +36,8 @@ WEAKENS: Final = {
     "ja4": "clients are told apart by their user agent only",
     "payment_id": "accounts that share a payment are not linked",
     "email_domain": "accounts of one rare mail domain are not linked",
+    "api_key_id": "a single key of an account cannot be put on the allowlist",
+    "plan": "limits of account rules cannot differ by plan",
     "account_created": "bursts of new accounts are not seen",
     "tools": "agents with tools look like plain chat",
     "refused": "probing for refusals is not seen",

@@ -84,6 +84,7 @@ class HttpSettings:
     host: str
     port: int
     public: bool
+    tokens: Path | None = None  # of those who may change rules through it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -281,6 +282,7 @@ def _settings(read: _Reader) -> Settings:
             host=read.text("DISTILWATCH_HTTP_HOST", "127.0.0.1"),
             port=read.integer("DISTILWATCH_HTTP_PORT", 8321, -1, 65_535),
             public=read.flag("DISTILWATCH_HTTP_PUBLIC"),
+            tokens=_path(read.text("DISTILWATCH_HTTP_TOKENS", "")),
         ),
         limiter=_limiter(read),
         intake=_intake(read),

@@ -54,6 +54,11 @@ class ControlLog:
         self._latest[record.topic, record.key] = record
         return True
 
+    def latest(self, topic: str, key: bytes) -> bytes:
+        """The newest value of a key; empty where it has none."""
+        found = self._latest.get((topic, key))
+        return found.value if found else b""
+
     def news(self, seen: Mapping[str, int]) -> bool:
         """Whether a partition that has taken records up to ``seen`` (next offset by topic) lacks some."""
         return any(seen.get(topic, 0) < after for topic, after in self.next.items())

@@ -13,6 +13,7 @@ import logging
 import re
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, get_args
@@ -22,11 +23,11 @@ import msgspec
 from models.alert import SEVERITIES
 from models.cases import Case, CaseStatus
 from models.errors import ConfigError
-from models.labels import SUBJECTS, Limits, Verdict, label_key
+from models.labels import SUBJECTS, Limits, Verdict, entry_digest, label_key
 from models.precision import precision
 from streams.config import Settings
 from streams.desk import DeskHost, FeedNames, RefusedError, new_label, wall_ms
-from streams.desk_pages import alert_page, case_line, label_line, stats_page
+from streams.desk_pages import alert_page, allowed_line, case_line, label_line, stats_page
 from streams.summary import visible
 
 UNITS_MS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
@@ -34,6 +35,8 @@ ON_CASE = {"ack": "acknowledge", "close": "close", "reopen": "reopen"}
 ON_CLUSTER = {"undo": "undo", "redo": "redo"}
 ON_MATCH = {"silence": "silence", "unsilence": "unsilence"}
 ON_ACCOUNT = {"add": "allow", "remove": "disallow", "profile": "profile", "unprofile": "unprofile"}
+ALLOWED_MS = 90 * UNITS_MS["d"]
+"""How long an entry of the allowlist holds unless told: one without an end is a hole that nobody remembers."""
 SettingsOf = Callable[[], Settings]
 
 
@@ -73,10 +76,17 @@ def add_allow(parser: argparse.ArgumentParser) -> None:
     _add_saying(parser)
     parser.add_argument("--account", default="", metavar="ID", help="one account")
     parser.add_argument("--org", default="", metavar="ID", help="all accounts of an organisation")
+    parser.add_argument("--key", default="", metavar="ID", help="one API key, by its id or digest as events name it")
     parser.add_argument("--template", default="", metavar="DIGEST", help="a template, by a digest that an alert shows")
     parser.add_argument("--requests", type=int, metavar="N", help="profile: requests a day of account_volume")
+    parser.add_argument(
+        "--times", type=float, metavar="N", help="profile: and this many times its own busiest day of the week before"
+    )
     parser.add_argument("--reasoning", type=int, metavar="N", help="profile: requests a day of account_reasoning")
     parser.add_argument("--networks", type=int, metavar="N", help="profile: buckets a day of account_networks")
+    parser.add_argument(
+        "--worker", action="append", default=[], metavar="URL", help="list: ask this worker how often entries were met"
+    )
 
 
 def run_alerts(parsed: argparse.Namespace, settings: SettingsOf) -> int:
@@ -159,21 +169,44 @@ async def _allow(host: DeskHost, parsed: argparse.Namespace) -> int:
             for label in host.desk.labels[family].values()
             if not label.takes_back and not label.ended(now_ms)
         ]
-        return say(parsed, known, [label_line(label) for label in known] or ["Nobody is on the allowlist."])
-    given = {"account_id": parsed.account, "org_id": parsed.org, "template": parsed.template}
+        hits = await _hits(parsed.worker)
+        shown = [msgspec.to_builtins(label) | {"hits": hits and hits[entry_digest(label.key)]} for label in known]
+        lines = [allowed_line(label, hits) for label in known]
+        return say(parsed, shown, lines or ["Nobody is on the allowlist."])
+    given = {
+        "account_id": parsed.account,
+        "org_id": parsed.org,
+        "api_key_id": parsed.key,
+        "template": parsed.template,
+    }
     subject = {field: value for field, value in given.items() if value}
     limits = None
     if parsed.verb == "profile":
-        limits = Limits(parsed.requests, parsed.reasoning, parsed.networks)
+        limits = Limits(parsed.requests, parsed.reasoning, parsed.networks, parsed.times)
     kind = ON_ACCOUNT[parsed.verb]
+    if kind == "allow" and parsed.time is None:
+        parsed.time = ALLOWED_MS
     if not subject:
-        raise ConfigError(f"{parsed.verb} is about one of --account, --org, --template")
+        raise ConfigError(f"{parsed.verb} is about one of --account, --org, --key, --template")
     if kind in ("disallow", "unprofile"):
         family = "allow" if kind == "disallow" else "profile"
         known_label = host.desk.labels[family].get(label_key(family, subject))
         if known_label is None or known_label.takes_back:
             raise RefusedError("there is no such entry; `distilwatch allow list` shows all")
     return await _act(host, parsed, kind, subject, limits=limits)
+
+
+async def _hits(urls: list[str]) -> Counter[str] | None:
+    """What the workers have left out, by the digest of the entry; None where none was named."""
+    if not urls:
+        return None
+    from streams.console.workers import ask_all
+
+    readings = await ask_all(urls)
+    silent = [reading.url for reading in readings if reading.hits is None]
+    if silent:
+        raise RefusedError(f"no answer from {', '.join(silent)}: is it the address of a worker's health port?")
+    return sum((Counter(reading.hits) for reading in readings), Counter())
 
 
 async def _act(host: DeskHost, parsed: argparse.Namespace, kind: str, subject: dict[str, str], **more: Any) -> int:

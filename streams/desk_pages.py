@@ -5,10 +5,10 @@ What lives here: words for a terminal. What does not: deciding anything. Nothing
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from models.cases import Case
-from models.labels import Label
+from models.labels import Label, entry_digest
 from models.precision import PRECISION_WANTED, VERDICTS_MIN, RuleRecord
 from streams.summary import moment, visible
 
@@ -34,8 +34,17 @@ def label_line(label: Label) -> str:
     if label.limits is not None:
         given = {"requests": label.limits.requests_24h, "reasoning": label.limits.reasoning_24h}
         given["networks"] = label.limits.networks_day
-        limits = " with " + ", ".join(f"{name} {value:,}" for name, value in given.items() if value is not None)
+        said = [f"{name} {value:,}" for name, value in given.items() if value is not None]
+        if label.limits.requests_times is not None:
+            said.append(f"{label.limits.requests_times:g} times its own busiest day")
+        limits = " with " + ", ".join(said)
     return f"{moment(label.ts)}  {label.kind}{verdict} {subject}{limits}, by {visible(label.who)}{until}{reason}"
+
+
+def allowed_line(label: Label, hits: Mapping[str, int] | None) -> str:
+    """One entry of the allowlist, with what it left out where a worker said so."""
+    count = "" if hits is None or label.family != "allow" else f"  {hits[entry_digest(label.key)]:,} requests left out"
+    return label_line(label) + count
 
 
 def alert_page(case: Case, members: Sequence[str]) -> list[str]:

@@ -189,7 +189,7 @@ class EmbeddedHost:
             first_ts=totals.first_ts,
             last_ts=totals.last_ts,
             wall_s=time.monotonic() - self._started,
-            allowed=dict(self.pipeline.campaigns.announcer.orders.hits),
+            allowed=dict(self.pipeline.hits),
         )
 
 

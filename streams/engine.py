@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+from collections import Counter
 from collections.abc import Iterable
 
 from aiokafka import ConsumerRebalanceListener, TopicPartition
@@ -22,7 +23,7 @@ from streams.control import ControlLog
 from streams.metrics import Metrics
 from streams.outside import Outside
 from streams.partition import Host, Partition, PoisonError, Quarantine, place_of
-from streams.stage import Observed, StageSpec
+from streams.stage import Allowing, Observed, StageSpec
 from streams.topics import Topics
 
 log = logging.getLogger("distilwatch.engine")
@@ -315,6 +316,14 @@ class Engine(ConsumerRebalanceListener):  # type: ignore[misc]
                 watermark_ms = partition.stage.watermark_ms
                 self._metrics.watermark_ms.labels(*labels).set(watermark_ms)
                 self._metrics.watermark_age.labels(*labels).set(self.outside.wall_s() - watermark_ms / 1000)
+
+    def hits(self) -> Counter[str]:
+        """What the allowlist left out in the live partitions, by the key of the entry."""
+        total: Counter[str] = Counter()
+        for partition in self.live.values():
+            if isinstance(partition.stage, Allowing):
+                total.update(partition.stage.orders.hits)
+        return total
 
     def counts(self) -> dict[tuple[str, str], int]:
         """The stages' own event counts, summed over the live partitions."""

@@ -40,12 +40,17 @@ class Health:
     """The server; ``checks`` are asked at each request, and ``refresh`` before metrics are read."""
 
     def __init__(
-        self, settings: HttpSettings, metrics: Measured, checks: Mapping[str, Callable[[], Component]]
+        self,
+        settings: HttpSettings,
+        metrics: Measured,
+        checks: Mapping[str, Callable[[], Component]],
+        also: Callable[[web.Application], None] | None = None,
     ) -> None:
         self.port = settings.port
         self._settings = settings
         self._metrics = metrics
         self._checks = checks
+        self._also = also  # adds what else is served under this address
         self._runner: web.AppRunner | None = None
         self._watching: asyncio.Task[None] | None = None
         self._since: dict[str, tuple[State, str]] = {}
@@ -74,6 +79,8 @@ class Health:
             return
         application = web.Application()
         self.add_to(application)
+        if self._also is not None:
+            self._also(application)
         self._runner = web.AppRunner(application, access_log=None)
         await self._runner.setup()
         site = web.TCPSite(self._runner, self._settings.host, self._settings.port)

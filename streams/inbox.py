@@ -14,6 +14,7 @@ import msgspec
 from models.admission import UNSET
 from models.envelope import Envelope
 from models.errors import WireError
+from models.orders import Orders
 from models.pending import Sources
 from streams.stage import Output, Record
 
@@ -82,3 +83,8 @@ def counted(rows: list[Any]) -> Counts:
 def sent(topic: str, partition: int, envelope: Envelope) -> list[Output]:
     """The records that carry an envelope to one partition."""
     return [Output(topic, partition, None, part.encode()) for part in envelope.parts()]
+
+
+def left_out(orders: Orders) -> dict[tuple[str, str], int]:
+    """Counts of what the allowlist left out, by the kind of its entry."""
+    return {("allowed", field): count for field, count in orders.hits_by_field().items()}

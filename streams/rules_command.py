@@ -124,8 +124,7 @@ def _explain(rules: Rules, core: CoreSettings, output: str) -> int:
 
 
 def _diff(rules: Rules, against: Rules, output: str) -> int:
-    found = rules_text.differences(against, rules)
-    rows = [{"name": name, "from": before, "to": after} for name, before, after in found]
+    rows = rules_text.changes(against, rules)
     lines = [f"{against.label} -> {rules.label}"]
     lines += [f"  {row['name']}: {_short(row['from'])} -> {_short(row['to'])}" for row in rows] or ["  no difference"]
     _print({"from": against.label, "to": rules.label, "differences": rows}, output, "\n".join(lines))

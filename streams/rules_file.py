@@ -19,7 +19,7 @@ import yaml
 
 from models.errors import ConfigError
 from models.rules import Rules, conflicts
-from streams.rules_shape import HEAD, ORG_RULES, OVERRIDE, RULES, SHADOW_RULES, Fixed, Leaf, Shape, expected, reader
+from streams.rules_shape import HEAD, LIMITS, OVERRIDE, RULES, SHADOW_RULES, Fixed, Leaf, Shape, expected, reader
 
 BYTES_MAX = 256 * 1024
 DEPTH_MAX = 16
@@ -128,7 +128,7 @@ class _Walk:
         self.values: dict[str, Any] = {}
         self.lines: dict[str, int] = {}
         self._tenant = tenant
-        self._orgs: list[dict[str, Any]] = []
+        self._limits: dict[str, list[dict[str, Any]]] = {"orgs": [], "plans": []}
         self._shadow: tuple[dict[str, Any], dict[str, int]] | None = None
         self._own: tuple[dict[str, Any], dict[str, int]] = {}, {}  # of the tenant's override
 
@@ -140,8 +140,7 @@ class _Walk:
         """The rules, where nothing was wrong with them."""
         self.values |= self._own[0]
         self.lines |= self._own[1]
-        if self._orgs:
-            self.values["orgs"] = self._orgs
+        self.values |= {name: entries for name, entries in self._limits.items() if entries}
         built = _laid({}, self.values)
         if self._shadow is not None:
             values, lines = self._shadow
@@ -200,26 +199,28 @@ class _Walk:
         return None
 
     def override(self, node: yaml.Node, path: str) -> None:
-        """What holds for one tenant or one organisation only."""
+        """What holds for one tenant, plan or organisation only."""
         plain = {key.value for key, _ in node.value} if isinstance(node, yaml.MappingNode) else set()
-        if plain & {"plan", "tier"}:
-            self.wrong(node, path, "events are not read by plan or tier: name a `tenant` or an `org`")
+        if "tier" in plain:
+            self.wrong(node, path, "events call a tier `plan`: name it so")
             return
         found = self.mapping(node, path, OVERRIDE)
-        named = [name for name in ("tenant", "org") if name in found]
+        named = [name for name in ("tenant", "plan", "org") if name in found]
         if len(named) != 1:
-            self.wrong(node, path, "name either a `tenant` or an `org`")
+            self.wrong(node, path, "name one of `tenant`, `plan` and `org`")
             return
         name = self.text(found[named[0]], f"{path}.{named[0]}")
         values: dict[str, Any] = {}
         lines: dict[str, int] = {}
-        if named == ["org"]:
+        if named != ["tenant"]:
             if "mode" in found:
-                self.wrong(found["mode"], f"{path}.mode", "an organisation has limits and no mode: take it out")
-            self.rules(found.get("rules"), f"{path}.", (ORG_RULES, values, lines))
+                who = "an organisation" if named == ["org"] else "a plan"
+                self.wrong(found["mode"], f"{path}.mode", f"{who} has limits and no mode: take it out")
+            self.rules(found.get("rules"), f"{path}.", (LIMITS, values, lines))
             if name:
-                self._orgs.append({"org": name} | {key.split(".")[1]: value for key, value in values.items()})
-                self.lines["orgs"] = node.start_mark.line + 1
+                limits = {key.split(".")[1]: value for key, value in values.items()}
+                self._limits[f"{named[0]}s"].append({named[0]: name} | limits)
+                self.lines[f"{named[0]}s"] = node.start_mark.line + 1
             return
         self.take({key: value for key, value in found.items() if key == "mode"}, path, OVERRIDE, (values, lines))
         self.rules(found.get("rules"), f"{path}.", (RULES, values, lines))

@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from models.rules import ACCOUNT_RULE_IDS, AccountRule, CampaignRule, NetworksRule, OrgLimits, Rules, Severities, Step
+from models.rules import ACCOUNT_RULE_IDS, AccountRule, CampaignRule, NetworksRule, OwnLimits, Rules, Severities, Step
 
 UNITS_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
@@ -98,8 +98,8 @@ SHADOW_RULES: dict[str, Shape] = {
     "campaign": {key: value for key, value in RULES["campaign"].items() if key != "mode"},
 }
 """A rule tried beside the one in force: its mode is the shadow."""
-ORG_RULES: dict[str, Shape] = {
-    name: {"id": NOTE, "correlation": {"condition": {"gte": Leaf(f"org.{name}", OrgLimits, name)}}}
+LIMITS: dict[str, Shape] = {
+    name: {"id": NOTE, "correlation": {"condition": {"gte": Leaf(f"own.{name}", OwnLimits, name)}}}
     for name in ACCOUNT_RULE_IDS
 }
 HEAD: Shape = {
@@ -107,7 +107,7 @@ HEAD: Shape = {
     **_fields(Rules, "", name="name", version="version", mode="mode"),
     "rules": NOTE, "shadow": NOTE, "overrides": NOTE,
 }  # fmt: skip
-OVERRIDE: Shape = {"tenant": NOTE, "org": NOTE, "reason": NOTE, "mode": HEAD["mode"], "rules": NOTE}
+OVERRIDE: Shape = {"tenant": NOTE, "plan": NOTE, "org": NOTE, "reason": NOTE, "mode": HEAD["mode"], "rules": NOTE}
 
 
 def _plain(hint: Any) -> tuple[Any, msgspec.Meta | None]:

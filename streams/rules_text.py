@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from models.alert import Mode
-from models.rules import RULE_IDS, AccountRule, CampaignRule, NetworksRule, OrgLimits, RuleId, Rules
+from models.rules import RULE_IDS, AccountRule, CampaignRule, NetworksRule, OwnLimits, RuleId, Rules
 from streams.rules_shape import duration_text
 
 TITLES: dict[RuleId, str] = {
@@ -48,8 +48,8 @@ def rendered(rules: Rules, notes: Mapping[str, str] | None = None) -> str:
     if rules.shadow is not None:
         lines += ["", "shadow:  # tried beside the rule in force: alerts on the shadow topic, no signals"]
         lines += [line for line in _campaign(rules.shadow, {}) if not line.startswith("    mode:")]
-    if rules.orgs:
-        lines += ["", "overrides:", *(line for item in rules.orgs for line in _org(item))]
+    if rules.plans or rules.orgs:
+        lines += ["", "overrides:", *(line for line in _overrides(rules))]
     return "\n".join(lines) + "\n"
 
 
@@ -114,8 +114,15 @@ def _account(rule_id: RuleId, rule: AccountRule, notes: Mapping[str, str]) -> It
     yield f"    signal-lifetime: {duration_text(rule.signal_ms)}"
 
 
-def _org(item: OrgLimits) -> Iterator[str]:
-    yield f"  - org: {msgspec.json.encode(item.org).decode()}"
+def _overrides(rules: Rules) -> Iterator[str]:
+    for plan in rules.plans:
+        yield from _limits("plan", plan.plan, plan)
+    for org in rules.orgs:
+        yield from _limits("org", org.org, org)
+
+
+def _limits(kind: str, name: str, item: OwnLimits) -> Iterator[str]:
+    yield f"  - {kind}: {msgspec.json.encode(name).decode()}"
     yield "    rules:"
     for rule_id in RULE_IDS[1:]:
         limit = getattr(item, rule_id)
@@ -145,6 +152,11 @@ def differences(first: Rules, second: Rules) -> list[tuple[str, Any, Any]]:
     return [(name, one.get(name), other.get(name)) for name in names if one.get(name) != other.get(name)]
 
 
+def changes(first: Rules, second: Rules) -> list[dict[str, Any]]:
+    """The same for programs and pages."""
+    return [{"name": name, "from": before, "to": after} for name, before, after in differences(first, second)]
+
+
 def explained(rules: Rules, ceiling: Mode) -> Iterator[str]:
     """What the rules mean, a sentence a line."""
     yield f"{rules.label}, under a host in mode {ceiling}."
@@ -168,6 +180,8 @@ def explained(rules: Rules, ceiling: Mode) -> Iterator[str]:
         yield from _account_explained(rules, rule_id, ceiling)
     if rules.shadow is not None:
         yield f"In the shadow beside it, a campaign opens at {rules.shadow.open_score:g} points; no signals follow."
+    if rules.plans:
+        yield f"{len(rules.plans)} plans have limits of their own: {', '.join(item.plan for item in rules.plans)}."
     if rules.orgs:
         yield f"{len(rules.orgs)} organisations have limits of their own: {', '.join(item.org for item in rules.orgs)}."
 

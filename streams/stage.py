@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
+from models.orders import Orders
+
 
 class Record(NamedTuple):
     """One input record; ``timestamp_ms`` is the broker's stamp, ``value`` empty for a tombstone."""
@@ -60,6 +62,13 @@ class Observed(Protocol):
 
     def counts(self) -> Mapping[tuple[str, str], int]:
         """Events so far by (outcome, reason), such as ("rejected", "bad_json") or ("accepted", "")."""
+
+
+@runtime_checkable
+class Allowing(Protocol):
+    """What a stage offers that leaves out what the allowlist names: the entries, with how often each was met."""
+
+    orders: Orders
 
 
 @runtime_checkable

@@ -36,13 +36,13 @@ from models.sketching import sketch_events
 from models.strings import Strings
 from models.wire import pack, unpack
 from streams.config import Settings
-from streams.inbox import Counts, Inbox, Said, counted, plain, sent
+from streams.inbox import Counts, Inbox, Said, counted, left_out, plain, sent
 from streams.stage import Output, Record, StageSpec
 from streams.topics import Topics
 
 FUTURE_MS = 600_000
 """How far a request's own stamp may be ahead of the broker's: more is a broken clock, not a slow network."""
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,7 @@ class ObserveStage:
     def __init__(self, place: Place, keyed: KeyedHash, sketcher: Sketcher, rules: AccountRules) -> None:
         self.observe = Observe(rules)
         self._rules = rules
+        self.orders = rules.orders
         self._place = place
         self._sketcher = sketcher
         self._decoder = Decoder(keyed)
@@ -165,8 +166,8 @@ class ObserveStage:
         return self._note(self.observe.finish(), [])
 
     def counts(self) -> Mapping[tuple[str, str], int]:
-        """Events by outcome and reason."""
-        return self._counts
+        """Events by outcome and reason, and what the allowlist left out."""
+        return {**self._counts, **left_out(self.orders)}
 
     def snapshot(self) -> bytes:
         """The whole state."""
@@ -271,6 +272,7 @@ class CampaignsStage:
 
     def __init__(self, topics: Topics, announcer: Announcer, tenant: str = "default") -> None:
         self.campaigns = Campaigns(announcer)
+        self.orders = announcer.orders
         self._topics = topics
         self._tenant = tenant  # whose rules hold
         self._inbox = Inbox()
@@ -322,8 +324,7 @@ class CampaignsStage:
 
     def counts(self) -> Mapping[tuple[str, str], int]:
         """Rows in, decisions out, envelopes that came again, and what the allowlist left out."""
-        hits = {("allowed", field): count for field, count in self.campaigns.announcer.orders.hits_by_field().items()}
-        return {**self._counts, **hits, ("repeated", ""): self._inbox.repeated}
+        return {**self._counts, **left_out(self.orders), ("repeated", ""): self._inbox.repeated}
 
     def snapshot(self) -> bytes:
         """The whole state."""

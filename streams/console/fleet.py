@@ -49,6 +49,8 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True):
     traffic: list[tuple[int, int, int]] = []
     """(time, requests, of these inside campaigns)."""
     bucket_ms: int = BUCKET_MS
+    hits: dict[str, int] | None = None
+    """Requests left out by each entry of the allowlist, by its digest; None is not known."""
     done: bool = False
     note: str = ""
     """What the simulator knows, at the end of a demo."""
@@ -66,6 +68,8 @@ class Reading(msgspec.Struct, frozen=True):
     metrics: str | None
     components: dict[str, dict[str, str]]
     trouble: str = ""
+    hits: dict[str, int] | None = None
+    """Requests left out by entries of the allowlist, by the entry's digest."""
 
 
 class WorkersFold:
@@ -105,6 +109,7 @@ class WorkersFold:
             last_seen_ms=self._last_seen_ms,
             stages=stages,
             traffic=[(at, number, 0) for at, number in self._buckets],
+            hits=_hits(readings),
         )
 
     def _rate(self, read: int, now_ms: int) -> float | None:
@@ -120,6 +125,11 @@ class WorkersFold:
             self._buckets.append([bucket, 0])
         self._buckets[-1][1] += grown
         return grown * 1000 / (now_ms - before[1])
+
+
+def _hits(readings: Sequence[Reading]) -> dict[str, int] | None:
+    known = [reading.hits for reading in readings if reading.hits is not None]
+    return dict(sum((Counter(hits) for hits in known), Counter())) if known else None
 
 
 class _Labels(tuple[tuple[str, str], ...]):

@@ -96,7 +96,7 @@ class Guard:
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Host check, refusals as pages, headers on every answer."""
         try:
-            if request.path not in PROBES and _host_of(request.host) not in self._settings.names:
+            if request.path not in PROBES and host_of(request.host) not in self._settings.names:
                 raise Refusal(421, "This console does not answer to that name. Start it with --base-url of this name.")
             response = await handler(request)
         except Refusal as refusal:
@@ -155,7 +155,7 @@ class Guard:
         )
 
 
-def _host_of(header: str) -> str:
+def host_of(header: str) -> str:
     """The name in a Host header without port and brackets."""
     if header.startswith("["):
         return header[1:].partition("]")[0]
@@ -163,7 +163,17 @@ def _host_of(header: str) -> str:
 
 
 def _texts(form: MultiDictProxy[str | bytes | bytearray | FileField]) -> dict[str, Any]:
-    """The text fields of a form; files and repeated fields are none of ours."""
+    """The fields of a form as texts; indentation means something in one alone, and repeated fields are none of ours."""
     if len(form) > FORM_FIELDS_MAX:
         raise Refusal(413, "That form has more fields than any of ours. Nothing was done.")
-    return {name: value.strip() for name, value in form.items() if isinstance(value, str)}
+    texts = {name: value.strip() for name, value in form.items() if isinstance(value, str) and name != "text"}
+    texts |= {name: value for name, value in form.items() if isinstance(value, str) and name == "text"}
+    return texts | {name: _file(value) for name, value in form.items() if isinstance(value, FileField)}
+
+
+def _file(field: FileField) -> str:
+    """The text of a file that was sent; the bound on a form has bounded it."""
+    try:
+        return field.file.read().decode()
+    except UnicodeDecodeError as error:
+        raise Refusal(400, "That file is not UTF-8. Nothing was done: save it as UTF-8 and try again.") from error

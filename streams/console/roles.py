@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from typing import Literal, get_args
 
 Role = Literal["viewer", "analyst", "rules", "admin"]
-Permission = Literal["read", "triage", "allow", "allow_wide", "undo", "audit"]
+Permission = Literal["read", "triage", "allow", "allow_wide", "undo", "audit", "rules"]
 
 ROLES: tuple[Role, ...] = get_args(Role)
 GRANTS: Mapping[Role, frozenset[Permission]] = {
     "viewer": frozenset({"read"}),
     "analyst": frozenset({"read", "triage", "allow", "undo", "audit"}),
-    "rules": frozenset({"read", "allow", "allow_wide", "audit"}),
+    "rules": frozenset({"read", "allow", "allow_wide", "audit", "rules"}),
     "admin": frozenset(get_args(Permission)),
 }
 NEEDS: Mapping[str, Permission] = {

@@ -24,24 +24,32 @@ class _Health(msgspec.Struct):
     components: dict[str, dict[str, str]] = {}
 
 
+class _Allowlist(msgspec.Struct):
+    hits: dict[str, int] = {}
+
+
 async def follow(urls: Sequence[str], publish: Callable[[Fleet], None]) -> None:
     """Poll until cancelled; each round is published, also one that nobody answered."""
     fold = WorkersFold()
-    timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
-    async with aiohttp.ClientSession(timeout=timeout) as session:
-        while True:
-            readings = await asyncio.gather(*(_ask(session, url.rstrip("/")) for url in urls))
-            publish(fold.take(readings, int(time.time() * 1000)))
-            await asyncio.sleep(POLL_S)
+    while True:
+        publish(fold.take(await ask_all(urls), int(time.time() * 1000)))
+        await asyncio.sleep(POLL_S)
+
+
+async def ask_all(urls: Sequence[str]) -> list[Reading]:
+    """Ask every worker once, side by side."""
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_S)) as session:
+        return await asyncio.gather(*(_ask(session, url.rstrip("/")) for url in urls))
 
 
 async def _ask(session: aiohttp.ClientSession, url: str) -> Reading:
     try:
         metrics = await _text(session, f"{url}/metrics")
         health = msgspec.json.decode(await _text(session, f"{url}/-/ready"), type=_Health)
+        allowlist = msgspec.json.decode(await _text(session, f"{url}/v1/allowlist"), type=_Allowlist)
     except (aiohttp.ClientError, TimeoutError, UnicodeDecodeError, msgspec.MsgspecError) as error:
         return Reading(url, None, {}, type(error).__name__)
-    return Reading(url, metrics, health.components)
+    return Reading(url, metrics, health.components, hits=allowlist.hits)
 
 
 async def _text(session: aiohttp.ClientSession, url: str) -> str:

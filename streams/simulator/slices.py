@@ -68,6 +68,8 @@ class Tables:
         self.accounts = accounts
         self.library = library
         self.name = hexadecimal(accounts.name)
+        self.key = Strings(self.name.data.reshape(-1, 16)[:, :12].ravel(), np.arange(len(self.name) + 1) * 12)
+        self.plans = Strings.of([*PLANS, ""])
         self.org = hexadecimal(accounts.org)
         self.payment = hexadecimal(accounts.payment)
         self.agents = Strings.of([*_user_agents(), ""])
@@ -118,6 +120,8 @@ class Slice:
             "ja4": tables.fingerprints.take(np.where(without["ja4"], CLIENTS, client)),
             "payment_id": _blanked(tables.payment, account, without["payment_id"]),
             "email_domain": tables.domains.take(np.where(without["email_domain"], DOMAINS, owner.domain[account])),
+            "api_key_id": tables.key.take(account),
+            "plan": tables.plans.take(np.where(without["plan"], len(PLANS), owner.plan[account].astype(np.int64))),
         }  # fmt: skip
 
     def numbers(self, prompt_bytes: Int64) -> dict[str, npt.NDArray[Any]]:
@@ -159,14 +163,9 @@ class Slice:
         values: dict[str, list[Any]] = {name: _optional(column) for name, column in texts.items()}
         values.update({name: column.tolist() for name, column in numbers.items()})
         owner = self.tables.accounts
-        without_plan = (owner.absent[self.account] >> ABSENT.index("plan")) & 1 == 1
         values["account_created"] = [None if value < 0 else value for value in values["account_created"]]
-        values["api_key_id"] = [f"{value:012x}" for value in (owner.name[self.account] >> np.uint64(16)).tolist()]
         values["latency_ms"] = (300 + numbers["output_tokens"] * (8 + 6 * self.noise)).astype(np.int64).tolist()
         values["country"] = [COUNTRIES[index] for index in owner.country[self.account]]
-        values["plan"] = [
-            None if gone else PLANS[index] for index, gone in zip(owner.plan[self.account], without_plan, strict=True)
-        ]
         columns = [values[name] for name in Line.__struct_fields__]
         return [Line(*row) for row in zip(*columns, strict=True)]
 

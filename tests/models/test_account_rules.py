@@ -13,7 +13,7 @@ from models.announce import Decisions
 from models.columns import EventColumns
 from models.hashing import KeyedHash
 from models.observe import Observe
-from models.rules import AccountRule, NetworksRule, OrgLimits, Rules
+from models.rules import AccountRule, NetworksRule, OrgLimits, PlanLimits, Rules
 from models.sketch import Sketcher, Sketches
 from models.strings import Strings
 from tests.models.inputs import HOUR_MS, SECRET, START, events_at
@@ -117,20 +117,37 @@ def test_under_a_host_that_enforces_they_still_only_alert():
     assert alert.mode == "shadow"
 
 
+def hashed(field: str, name: str) -> int:
+    return int(EventColumns(KeyedHash(SECRET)).hashes(field, Strings.of([name]))[0])
+
+
 def test_an_organisation_may_have_limits_of_its_own():
-    keyed = KeyedHash(SECRET)
-    maker = AccountRules(keyed, rules=rules(orgs=(OrgLimits(org="acme", account_volume=60), OrgLimits(org="tiny"))))
-    acme, tiny = (int(EventColumns(keyed).hashes("org_id", Strings.of([name]))[0]) for name in ("acme", "tiny"))
-    limits = maker.limits[
-        maker.rows_of(np.array([1, 2, 3], np.uint64), np.array([acme, tiny, 5], np.uint64), np.zeros(3, np.int64))
-    ]
+    maker = AccountRules(
+        KeyedHash(SECRET), rules=rules(orgs=(OrgLimits(org="acme", account_volume=60), OrgLimits(org="tiny")))
+    )
+    acme, tiny = hashed("org_id", "acme"), hashed("org_id", "tiny")
+    events = events_at(every(1, 3), customer=np.array([acme, tiny, 5], np.uint64))
+    limits = maker.limits[maker.rows_of(events)]
     assert limits[:, 0].tolist() == [60, 20, 20]
-    assert limits[:, 1:].tolist() == [[10, 80, 30]] * 3
+    assert limits[:, 1:].tolist() == [[10, 80, 30, 0]] * 3
     for sent, told in ((59, []), (90, ["account_volume"])):
         own = rules(orgs=(OrgLimits(org="acme", account_volume=60),))
         found = decided(every(1_000, sent), given=own, customer=np.full(sent, acme, np.uint64))
         assert said(found) == told
     assert said(decided(every(1_000, 40), given=own, customer=np.full(40, tiny, np.uint64))) == ["account_volume"]
+
+
+def test_a_plan_may_have_limits_of_its_own_and_its_organisation_goes_before():
+    acme = hashed("org_id", "acme")
+    own = rules(
+        plans=(PlanLimits(plan="free", account_volume=5), PlanLimits(plan="enterprise", account_volume=60)),
+        orgs=(OrgLimits(org="acme", account_volume=10),),
+    )
+    for plan, sent, baseline in (("enterprise", 59, 0), ("enterprise", 61, 60), ("free", 6, 5), ("pro", 30, 20)):
+        found = decided(every(1_000, sent), given=own, plan=[hashed("plan", plan)] * sent)
+        assert [alert.evidence[0].baseline for alert in found.alerts] == [baseline] * bool(baseline)
+    found = decided(every(1_000, 40), given=own, plan=[hashed("plan", "enterprise")] * 40, customer=np.full(40, acme))
+    assert [alert.evidence[0].baseline for alert in found.alerts] == [10]
 
 
 def test_other_rules_hold_from_the_next_request_on():

@@ -341,28 +341,31 @@ def test_what_is_no_snapshot_is_refused(subject, noise):
         subject.fresh().restore(noise)
 
 
+VERSIONS = {subject.name: 1 for subject in SUBJECTS} | {"pipeline": 2}
+
+
 @every
 def test_a_snapshot_of_another_operator_or_version_is_refused(subject):
     for other in SUBJECTS:
         if other.name != subject.name:
             with pytest.raises(WireError, match=f"expected {subject.name}"):
                 subject.fresh().restore(_snapshot(other.name))
-    meta, arrays = unpack(_snapshot(subject.name), subject.name, 1)
+    meta, arrays = unpack(_snapshot(subject.name), subject.name, VERSIONS[subject.name])
     with pytest.raises(WireError, match="version"):
         subject.fresh().restore(pack(subject.name, 0, meta, arrays))
 
 
 @every
 def test_a_snapshot_with_a_missing_part_is_refused(subject):
-    meta, arrays = unpack(_snapshot(subject.name), subject.name, 1)
+    meta, arrays = unpack(_snapshot(subject.name), subject.name, VERSIONS[subject.name])
     for name in arrays:
         rest = {other: array for other, array in arrays.items() if other != name}
         with pytest.raises(WireError):
-            subject.fresh().restore(pack(subject.name, 1, meta, rest))
+            subject.fresh().restore(pack(subject.name, VERSIONS[subject.name], meta, rest))
     for name in meta:
         rest = {other: value for other, value in meta.items() if other != name}
         with pytest.raises(WireError):
-            subject.fresh().restore(pack(subject.name, 1, rest, arrays))
+            subject.fresh().restore(pack(subject.name, VERSIONS[subject.name], rest, arrays))
 
 
 @pytest.mark.parametrize("parts", [2, 4, 16])

@@ -24,6 +24,7 @@ from tests.models.inputs import HOUR_MS, SECRET, START, eager_pipeline, events_a
 
 COLUMNS = EventColumns(KeyedHash(SECRET))
 PARTS = 24
+DAY_MS = 24 * HOUR_MS
 
 
 def order(pipeline: Pipeline, said: Label) -> Decisions:
@@ -213,3 +214,82 @@ def test_hits_are_counted_by_entry(plain):
     hits = Story({0: [allowed, template]}).pipeline.campaigns.announcer.orders.hits
     assert set(hits) == {allowed.key, template.key}
     assert all(count > 0 for count in hits.values())
+
+
+def test_an_allowed_api_key_lets_go_at_once_who_used_no_other_and_is_no_evidence(plain, monkeypatch):
+    number, account, _ = named_at(plain)
+    (hashed,) = COLUMNS.hashes("account_id", Strings.of([account]))
+    (key,) = COLUMNS.hashes("api_key_id", Strings.of(["batch-key"]))
+    events, sketches = fleet()
+    events.api_key = np.where(events.account == hashed, key, np.uint64(7))
+    monkeypatch.setitem(globals(), "fleet", lambda: (events, sketches))
+    allowed = label("allow", {"api_key_id": "batch-key"})
+    story = Story({number + 1: [allowed]})
+    mine = [(at, named) for at, who, named in story.signals if who == account]
+    assert (mine[0][1], mine[1:]) == (True, [(number + 1, False)])
+    others = {who for who, named in plain.last().items() if named} - {account}
+    assert {who for who, named in story.last().items() if named} == others
+    assert story.pipeline.hits[allowed.key] > 0
+    assert Story({number + 1: [allowed]}, restart=number + 2).signals == story.signals
+    # Where half of its requests come under another key, those still speak against it.
+    odd = np.flatnonzero(events.account == hashed)[::2]
+    events.api_key[odd] = 7
+    assert Story({number + 1: [allowed]}).signals[: len(plain.signals)] != story.signals
+    assert account not in {who for at, who, named in Story({number + 1: [allowed]}).signals if not named}
+
+
+@pytest.mark.parametrize("parts", [1, 7])
+def test_requests_under_an_allowed_api_key_count_for_no_rule(parts):
+    (key,) = COLUMNS.hashes("api_key_id", Strings.of(["batch"]))
+    rules = AccountRules(KeyedHash(SECRET), rules=Rules(account_volume=AccountRule(limit=20)))
+    said = label("allow", {"api_key_id": "batch"}, ts=1, expires=START + 30)
+    rules.order(said.key, encode_label(said))
+    operator, told = Observe(rules), []
+    events = events_at([START + at for at in range(60)], account=[7] * 60, api_key=[int(key)] * 60)
+    for rows in np.array_split(np.arange(60), parts):
+        batch = events.take(rows)
+        seen = operator.process(batch, Sketcher(SECRET).sketch(batch.prompt))
+        told += [alert.ts for alert in seen.decisions.alerts]
+    assert told == [START + 49], "the first 30 were left out, the 20th after them is the limit"
+    assert rules.orders.hits == {said.key: 30}
+    assert rules.orders.hits_by_field() == {"api_key_id": 30}
+
+
+def days(requests: list[int], *labels: Label) -> list[tuple[int, float, float]]:
+    """Day, requests and baseline of the volume alerts of one account that sends so many each day, under 20."""
+    rules = AccountRules(KeyedHash(SECRET), rules=Rules(account_volume=AccountRule(limit=20)))
+    for said in labels:
+        rules.order(said.key, encode_label(said))
+    operator, found = Observe(rules), []
+    (account,) = COLUMNS.hashes("account_id", Strings.of(["bulk"]))
+    first = START // DAY_MS * DAY_MS
+    for day, count in enumerate(requests):
+        events = events_at([first + day * DAY_MS + 1_000 * at for at in range(count)], account=[account] * count)
+        events.event += np.uint64(1_000 * day)
+        decisions = operator.process(events, Sketcher(SECRET).sketch(events.prompt)).decisions
+        found += [(day, alert.evidence[0].value, alert.evidence[0].baseline) for alert in decisions.alerts]
+    return found
+
+
+def test_a_bulk_user_may_be_measured_against_its_own_history():
+    def profile(**limits: Any) -> Label:
+        return label("profile", {"account_id": "bulk"}, limits=Limits(**limits))
+
+    usual = [60, 70, 60, 80, 60]
+    assert [day for day, _, _ in days(usual)] == [0, 1, 2, 3, 4]
+    own = profile(requests_24h=100, requests_times=2.0)
+    assert days(usual, own) == []
+    assert days([*usual, 159], own) == []
+    assert days([*usual, 0, 200], own) == [(6, 160.0, 80.0)], "twice the busiest day of the week before"
+    assert days([90, 0, 0, 0, 0, 0, 0, 101], own) == [(7, 100.0, 100.0)], "a day older than that counts no more"
+    assert [day for day, _, _ in days([*usual, 0, 200, 0, 200], own)] == [6, 8], "what was told of is no baseline"
+    assert [day for day, _, _ in days([30, 0, 61], profile(requests_times=2.0))] == [0, 2], (
+        "everybody's limit is the floor"
+    )
+
+
+def test_a_key_itself_is_never_a_name():
+    orders = Orders(KeyedHash(SECRET))
+    for secret in ("sk-abc", "Bearer x"):
+        assert orders.take("key", encode_label(label("allow", {"api_key_id": secret}))) is None
+    assert orders.refused == 2

@@ -17,6 +17,7 @@ from models.rules import (
     CampaignRule,
     NetworksRule,
     OrgLimits,
+    PlanLimits,
     Rules,
     Severities,
     Step,
@@ -61,9 +62,10 @@ def campaigns() -> st.SearchStrategy[CampaignRule]:
 def test_what_is_written_is_read_back(campaign, volume, mode, shadow, networks, orgs):
     shadow = shadow and replace(shadow, mode="shadow")
     limits = tuple(OrgLimits(org=org, account_volume=7, account_networks=9) for org in orgs)
+    plans = tuple(PlanLimits(plan=org, account_reasoning=8) for org in orgs)
     rules = Rules(
         name="a.b-c", version="2026-01", mode=mode, campaign=campaign, account_volume=volume, account_networks=networks,
-        orgs=limits, shadow=shadow,
+        orgs=limits, plans=plans, shadow=shadow,
     )  # fmt: skip
     assert conflicts(rules) == []
     found = parse(rendered(rules).encode())
