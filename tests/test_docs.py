@@ -237,7 +237,7 @@ def rules() -> list[Alert]:
     """An alert of each account rule."""
     marks = np.array([FIREHOSE | REASONING_VOLUME | MANY_NETWORKS], np.uint8)
     maker = AccountRules(KeyedHash(b"documentation secret"), mode="enforce")
-    decided = maker.decide(Strings.of(["somebody"]), marks, np.zeros(1, SIGHTING))
+    decided = maker.decide(Strings.of(["somebody"]), marks, np.zeros(1, SIGHTING), np.zeros(1, np.int64))
     assert decided.signals == []
     return decided.alerts
 
