@@ -1,14 +1,13 @@
-"""The pages tell the truth: names, figures of the code, commands and links are compared with what is there."""
+"""The pages tell the truth: names, figures of the code and links are compared with what is there.
+
+Their commands are run by ``test_docs_commands``.
+"""
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import random
 import re
-import shlex
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,12 +15,10 @@ import msgspec
 import numpy as np
 import pytest
 
-from bench.__main__ import NAMES as BENCHES
-from bench.detection.cases import FIRST, KNOBS, MARKS
 from models import reasons
 from models.account_rules import AccountRules
 from models.accounts import FIREHOSE, MANY_NETWORKS, REASONING_VOLUME
-from models.alert import Alert, Evidence, Signal
+from models.alert import Alert, Signal
 from models.announce import RUNBOOK
 from models.decode import FORMATS
 from models.evidence import READINGS, weigh
@@ -30,14 +27,12 @@ from models.hashing import KeyedHash
 from models.request import KNOWN
 from models.sighting import SIGHTING
 from models.strings import Strings
-from streams import cli
 from streams.config import known_names
 from streams.limiter.metrics import IntakeMetrics, LimiterMetrics
 from streams.metrics import Metrics
 from streams.redis_keys import cluster_key, signal_key
 from streams.sinks.metrics import SinkMetrics
 from streams.topics import Topics
-from tests.streams.test_cli import clean
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])
@@ -251,111 +246,6 @@ def test_account_rules_tell_people_and_not_the_limiter() -> None:
 def test_every_alert_leads_into_the_runbook(url: str) -> None:
     path, _, anchor = url.partition("#")
     assert anchor in anchors(ROOT / path)
-
-
-# Commands.
-
-
-def shell_lines() -> Iterator[tuple[str, str]]:
-    """Every line of every shell block, with its page."""
-    for page in PAGES:
-        for language, body in BLOCK.findall(page.read_text()):
-            if language == "sh":
-                yield from ((page.name, line) for line in body.splitlines() if line.strip())
-
-
-def commands(line: str) -> Iterator[list[str]]:
-    """The simple commands of a line, without assignments in front."""
-    lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
-    lexer.whitespace_split = True
-    lexer.commenters = "#"
-    words: list[str] = []
-    for word in [*lexer, ";"]:
-        if set(word) <= set("|&;()<>"):
-            if words:
-                yield words
-            words = []
-        elif words or not re.match(r"[A-Z_]+=", word):
-            words.append(word)
-
-
-def ours() -> list[tuple[str, list[str]]]:
-    return [
-        (page, words[1:])
-        for page, line in shell_lines()
-        for words in commands(line)
-        if words[0].split("/")[-1] == "distilwatch"
-    ]
-
-
-def test_pages_have_commands() -> None:
-    assert {words[0] for _, words in ours()} == set(cli.COMMANDS)
-
-
-@pytest.mark.parametrize(("page", "words"), ours(), ids=lambda value: value if isinstance(value, str) else value[0])
-def test_every_command_shown_is_one(page: str, words: list[str]) -> None:
-    assert cli._parser(words[0]).parse_args(words).command == words[0]
-
-
-def test_every_command_and_option_is_documented_and_the_reverse() -> None:
-    pages = quoted(text("docs/commands.md"))
-    offered = {"--version", "--help"}
-    for name in cli.COMMANDS:
-        assert f"distilwatch {name}" in pages
-        parser = next(
-            action.choices[name]
-            for action in cli._parser(name)._actions
-            if isinstance(action, argparse._SubParsersAction)
-        )
-        offered |= {option for action in parser._actions for option in action.option_strings}
-    said = set(re.findall(r"(?<![\w-])--?[a-z][a-z0-9-]*", text("docs/commands.md")))
-    assert said == offered - {"-h"}
-    shown = {word for _, words in ours() for word in words if re.fullmatch(r"--?[a-z][a-z0-9-]*", word)}
-    assert shown <= offered
-
-
-def test_inline_commands_exist() -> None:
-    for page in PAGES:
-        for words in re.findall(r"`distilwatch ([a-z][a-z-]*)", page.read_text()):
-            assert words in cli.COMMANDS, (page.name, words)
-
-
-def test_make_targets_and_benches_exist() -> None:
-    targets = set(re.findall(r"^([a-z-]+):", text("Makefile"), re.MULTILINE))
-    shown = {words[1] for _, line in shell_lines() for words in commands(line) if words[0] == "make"}
-    assert shown >= {"demo", "test", "bench", "check"}
-    assert shown | set(re.findall(r"`make ([a-z-]+)`", everything())) <= targets
-    cases = {case.name for case in (*FIRST, *MARKS, *KNOBS)}
-    for names in re.findall(r"-m bench ([a-z ]+)", everything()):
-        assert set(names.split()) <= set(BENCHES)
-    for names in re.findall(r"-m bench\.detection ([a-z_ ]+)", everything()):
-        assert set(names.split()) <= cases
-    assert [line.split() for line in text(".ci/run").splitlines() if line.startswith("make")] == [["make", "test"]]
-
-
-def test_make_help_names_every_target() -> None:
-    shown = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    said = {line.split()[0] for line in shown.splitlines()}
-    assert said >= {"help", "install", "demo", "test", "check", "bench"}
-
-
-def test_the_replay_of_the_readme_runs(tmp_path: Path) -> None:
-    """The commands of the README in their order, with a fleet a tenth of the size to keep the suite short."""
-    lines = section("README.md", "Replay a file of your own")
-    block = next(body for language, body in BLOCK.findall(lines) if language == "sh")
-    ran = []
-    for line in block.replace("--scale 0.02", "--scale 0.002").splitlines():
-        (words,) = commands(line)
-        command = [sys.executable, "-m", "streams", *words[1:]]
-        env = clean(PYTHONPATH=str(ROOT))
-        done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, timeout=200, check=False)
-        assert done.returncode == 0, (line, done.stderr)
-        ran.append(done.stdout.decode())
-    assert len(ran) == 3
-    assert "1 campaign found" in ran[-1]
-    alerts = [msgspec.json.decode(line, type=Alert) for line in (tmp_path / "a.jsonl").read_bytes().splitlines()]
-    assert alerts[0].status == "open"
-    assert all(isinstance(item, Evidence) for item in alerts[0].evidence)
 
 
 # Links and promises.

@@ -98,16 +98,18 @@ def simulation_of(request: Request) -> Simulation:
 
 
 def run(request: Request) -> int:
-    """Simulate as asked; returns the exit code. Raises ConfigError where the request cannot be met."""
+    """Simulate as asked; returns the exit code.
+
+    Raises:
+        ConfigError: the request cannot be met.
+        BrokenPipeError: whoever read the output has enough; ``main`` ends quietly then.
+    """
     simulation = simulation_of(request)
     report = _Report(simulation)
-    try:
-        if request.brokers is not None:
-            asyncio.run(_produce(simulation, request, report))
-        else:
-            _write(simulation, request.out or "-", report)
-    except BrokenPipeError:
-        return 1
+    if request.brokers is not None:
+        asyncio.run(_produce(simulation, request, report))
+    else:
+        _write(simulation, request.out or "-", report)
     if request.truth is not None:
         _written(request.truth, simulation.truth().encode())
     if request.members is not None:
