@@ -27,6 +27,7 @@ from models.desk import Desk, DeskLimits, read_alert
 from models.errors import ConfigError, DistilwatchError, WireError
 from models.labels import Label, checked, read_label
 from models.members import read_signal
+from streams.clock import wall_ms
 from streams.config import KafkaSettings, client_options
 from streams.desk_feeds import FeedError, Feeds, FileFeeds, Item, KafkaFeeds
 from streams.topics import Topics
@@ -90,11 +91,6 @@ class FeedNames:
         if self.alerts is None and self.actions is None and self.signals is None:
             raise ConfigError("name the feeds: --brokers HOST:PORT, or --alerts FILE with --signals and --actions")
         return FileFeeds(self.alerts, self.signals, self.actions)
-
-
-def wall_ms() -> int:
-    """The time now."""
-    return time.time_ns() // 1_000_000
 
 
 def new_label(kind: str, subject: dict[str, str], *, who: str, **more: Any) -> Label:

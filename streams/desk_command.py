@@ -25,8 +25,9 @@ from models.cases import Case, CaseStatus
 from models.errors import ConfigError
 from models.labels import SUBJECTS, Limits, Verdict, entry_digest, label_key
 from models.precision import precision
+from streams.clock import wall_ms
 from streams.config import Settings
-from streams.desk import DeskHost, FeedNames, RefusedError, new_label, wall_ms
+from streams.desk import DeskHost, FeedNames, RefusedError, new_label
 from streams.desk_pages import alert_page, allowed_line, case_line, label_line, stats_page
 from streams.summary import visible
 

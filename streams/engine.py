@@ -36,7 +36,7 @@ OUTPUT_BYTES_MAX = 16 << 20
 """Outputs kept for one transaction; beyond it the transaction comes early."""
 MEASURE_S = 1.0
 GONE_S = 5.0
-FRESH_POLL_MS = 5_000
+FRESH_POLL_S = 5.0
 """An idle partition must have heard from its broker this recently: the broker's silence is not the input's."""
 
 
@@ -69,6 +69,7 @@ class Engine(ConsumerRebalanceListener):  # type: ignore[misc]
         self._pending: set[TopicPartition] = set()
         self._quarantines: dict[TopicPartition, Quarantine] = {}
         self._last_input: dict[TopicPartition, float] = {}
+        self._heard: dict[TopicPartition, tuple[int | None, float]] = {}  # the client's last stamp, and since when
         self._poisoned_at = -math.inf
         self._commit_due = 0.0
         self._measure_due = 0.0
@@ -99,9 +100,22 @@ class Engine(ConsumerRebalanceListener):  # type: ignore[misc]
     @property
     def broker_silence_s(self) -> float:
         """How long no partition has heard from the broker; 0 while there is none that could."""
-        heard = [self._consumer.last_poll_timestamp(where) for where in self.live]
-        newest = max((stamp for stamp in heard if stamp is not None), default=None)
-        return 0.0 if newest is None else max(0.0, self.outside.wall_s() - newest / 1000)
+        return min((silence for where in self.live if (silence := self._silence_s(where)) is not None), default=0.0)
+
+    def _silence_s(self, where: TopicPartition) -> float | None:
+        """How long ago the broker last answered for a partition; None where it never has.
+
+        The client stamps answers with the time of day, which may be set back: so a stamp also ages by our own clock.
+        """
+        stamp: int | None = self._consumer.last_poll_timestamp(where)
+        if stamp is None:
+            return None
+        now = self.outside.now_s()
+        known, since = self._heard.get(where, (None, now))
+        if stamp != known:
+            self._heard[where] = stamp, now
+            since = now
+        return max(now - since, self.outside.wall_s() - stamp / 1000)
 
     @property
     def poison_age_s(self) -> float:
@@ -216,6 +230,9 @@ class Engine(ConsumerRebalanceListener):  # type: ignore[misc]
         there = self._consumer.partitions_for_topic(self.spec.input_topic)
         self._looked_in_vain = 0 if there or not self.joined else self._looked_in_vain + 1
         if self._looked_in_vain * MEASURE_S >= GONE_S:
+            # A static member that comes back in time is given what it had, which is nothing, and a topic made anew
+            # would have no reader: so this one leaves the group, which the client does for members without a name.
+            self._consumer._coordinator._group_instance_id = None
             raise EngineError(f"{self.spec.input_topic} is gone: was it deleted?")
 
     def _came_round(self) -> None:
@@ -294,8 +311,8 @@ class Engine(ConsumerRebalanceListener):  # type: ignore[misc]
     def _fell_silent(self, where: TopicPartition, partition: Partition, now: float) -> bool:
         if partition.idle or now - self._last_input[where] < self._settings.engine.idle_ms / 1000:
             return False
-        heard = self._consumer.last_poll_timestamp(where)
-        return heard is not None and self.outside.wall_s() * 1000 - heard < FRESH_POLL_MS
+        silence = self._silence_s(where)
+        return silence is not None and silence < FRESH_POLL_S
 
     async def _commit(self, partitions: Iterable[Partition]) -> None:
         started = self.outside.now_s()
@@ -305,6 +322,7 @@ class Engine(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def _measure(self) -> None:
         for where, partition in self.live.items():
+            self._silence_s(where)  # so that its stamp ages from when it was given
             labels = (self.spec.name, str(where.partition))
             self._metrics.snapshot_age.labels(*labels).set(self.outside.now_s() - partition.snapshot_at)
             end = self._consumer.last_stable_offset(where)

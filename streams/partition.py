@@ -124,8 +124,9 @@ class Partition:
             self.quarantine.skips.update(mark.skips)
             source, plan = await self._plan(reader, mark, barrier)
             await self._replay(reader, plan, mark, beginning)
-        if self.has_news:
-            await self.commit()  # rules that exist are in force before the next record
+        if mark is None or self.has_news:
+            # Rules that exist are in force before the next record, and the first mark says where the fold begins.
+            await self.commit()
         labels = (self.host.spec.name, str(self.number))
         self.host.metrics.restores.labels(self.host.spec.name, source).inc()
         self.host.metrics.restore_seconds.labels(*labels).set(self.host.outside.now_s() - started)
@@ -170,7 +171,8 @@ class Partition:
 
     async def _replay(self, reader: LogReader, plan: Plan, mark: Mark, beginning: int) -> None:
         """Fold again what was folded since the snapshot, at the same marks, and drop the outputs."""
-        self.offset = beginning if plan.offset is None else plan.offset
+        first = plan.marks[0].offset if plan.marks else mark.offset
+        self.offset = min(beginning, first) if plan.offset is None else plan.offset
         self.idle = plan.idle
         self._skip_gap(beginning)
         for step in plan.marks:

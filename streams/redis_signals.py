@@ -17,7 +17,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import time
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -29,6 +28,7 @@ from redis.exceptions import RedisError, WatchError
 
 from models.alert import Signal
 from models.budget import budget_of
+from streams.clock import wall_ms
 from streams.config import Settings, client_options
 from streams.metrics import Metrics
 from streams.redis_keys import changes_key, cluster_key, index_key, signal_key
@@ -228,7 +228,7 @@ class Projection(ConsumerRebalanceListener):  # type: ignore[misc]
         """Write up to ``BATCH_KEYS`` keys; they leave the queue only when Redis has confirmed them."""
         batch = dict(list(self._pending.items())[:BATCH_KEYS])
         keys = list(batch)
-        now_ms = int(time.time() * 1000)
+        now_ms = wall_ms()
         outcomes = {"written": 0, "removed": 0, "known": 0, "ended": 0}
         async with self._redis.pipeline(transaction=True) as pipe:
             await pipe.watch(*keys)

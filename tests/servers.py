@@ -230,7 +230,8 @@ class KafkaServer(Process):
         self.properties = folder / "server.properties"
         text = (PROPERTIES + more).format(port=self.port, controller=self.controller, data=folder / "data")
         self.properties.write_text(text)
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
+        # The first byte is fixed: an identity that begins with a dash would be read as an option.
+        cluster = base64.urlsafe_b64encode(b"k" + uuid.uuid4().bytes[1:]).rstrip(b"=").decode()
         formatting = [find_java(), "-Xmx256m", "-cp", self.classpath, "kafka.tools.StorageTool", "format"]
         command = [*formatting, "-t", cluster, "-c", str(self.properties), *format_options]
         subprocess.run(command, check=True, capture_output=True)

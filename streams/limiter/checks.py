@@ -10,11 +10,11 @@ a coroutine.
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Awaitable
 from typing import Final, NamedTuple
 
 from models.enforcement import Held, Ruling, Step, rule_on
+from streams.clock import wall_ms
 from streams.limiter.ledger import Bucket, Ledger
 from streams.limiter.metrics import LimiterMetrics
 from streams.limiter.replica import Replica
@@ -74,7 +74,7 @@ class Checks:
         if held is None:
             self._count_passed()
             return self._passed
-        now_ms = int(time.time() * 1000)
+        now_ms = wall_ms()
         ruling = rule_on(check.account_id, held, now_ms, self.onset_ms)
         if ruling.step is not Step.DRAW:
             return self._answer(ruling.step is Step.REFUSE, ruling, held)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
 from collections import Counter
 from typing import Any, NamedTuple
 
@@ -15,6 +14,7 @@ import redis.asyncio as redis
 from redis.exceptions import RedisError
 
 from models.enforcement import Held, Step, rule_on
+from streams.clock import wall_ms
 from streams.config import LimiterSettings
 from streams.limiter.checks import RETRY_S
 from streams.limiter.ledger import BEAT_S, Bucket, Ledger
@@ -52,7 +52,7 @@ class Gate:
         """Check one request of the account; never raises for Redis, and fails open."""
         verdict = await self._reader.check(account_id)
         held = verdict.held
-        now_ms = int(time.time() * 1000)
+        now_ms = wall_ms()
         step = rule_on(account_id, held, now_ms, self._settings.onset_s * 1000).step
         over = step is Step.REFUSE
         if step is Step.DRAW and held is not None:

@@ -6,7 +6,6 @@ What lives here: paths, their bounds, their types. What does not: the checks (``
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Iterable
 from typing import Annotated, Any, Final
 
@@ -15,6 +14,7 @@ from aiohttp import web
 
 from models.enforcement import Held
 from models.limits import ID_BYTES_MAX
+from streams.clock import wall_ms
 from streams.limiter.checks import Answer, Check, Checks
 from streams.limiter.rls import RateLimits
 from streams.limiter.serving import answer_json
@@ -196,7 +196,7 @@ class CheckApi:
             return answer_json(400, Problem(f"limit must be from 1 to {PAGE_MAX}"))
         if not replica.loaded:
             return answer_json(503, Problem("signals have not been read from Redis yet"), Retry_After="1")
-        now_ms = int(time.time() * 1000)
+        now_ms = wall_ms()
         if query.get("startup", "false") != "true":
             delta = replica.since(query.get("since", ""), int(limit))
             if delta.complete:

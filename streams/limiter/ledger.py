@@ -22,6 +22,7 @@ from redis.exceptions import RedisError
 
 from models.breaker import Breaker
 from models.budget import BURST_MS, TOKEN_UNITS, Lease, Taken, TokenBucket, milli_of
+from streams.clock import wall_ms
 
 TAKE: Final = f"""
 local per_minute = tonumber(redis.call('HGET', KEYS[2], 'budget_per_minute') or '')
@@ -170,7 +171,7 @@ class Ledger:
 
     async def beat(self) -> None:
         """Say that this limiter runs, and count all that do; failures are for the caller."""
-        key, now_ms = limiters_key(self._tenant), int(time.time() * 1000)
+        key, now_ms = limiters_key(self._tenant), wall_ms()
         async with self._redis.pipeline(transaction=False) as pipe:
             pipe.zadd(key, {self._id: now_ms})
             pipe.zremrangebyscore(key, "-inf", now_ms - GONE_MS)

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections import Counter
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
@@ -28,6 +27,7 @@ from redis.exceptions import RedisError
 from models.breaker import Breaker
 from models.enforcement import FIELDS, Held, Step, read_held, rule_on
 from models.recent import Recent
+from streams.clock import wall_ms
 from streams.redis_keys import signal_key
 
 TIMEOUT_MS: Final = 4
@@ -141,16 +141,16 @@ class Reader:
     def check(self, account_id: str) -> Verdict:
         """What to do with a request of the account; never raises for Redis, never waits longer than the time-out."""
         with self._lock:
-            known = self._core.begin(account_id, _now_ms())
+            known = self._core.begin(account_id, wall_ms())
         if known is not None:
             return known
         try:
             values = self._redis.hmget(self._core.key(account_id), *FIELDS)
         except (RedisError, OSError) as error:
             with self._lock:
-                return self._core.failed(account_id, error, _now_ms())
+                return self._core.failed(account_id, error, wall_ms())
         with self._lock:
-            return self._core.done(account_id, values, _now_ms())
+            return self._core.done(account_id, values, wall_ms())
 
     def close(self) -> None:
         """Close the connections."""
@@ -181,20 +181,16 @@ class AsyncReader:
 
     async def check(self, account_id: str) -> Verdict:
         """As ``Reader.check``."""
-        known = self._core.begin(account_id, _now_ms())
+        known = self._core.begin(account_id, wall_ms())
         if known is not None:
             return known
         try:
             async with asyncio.timeout(self._timeout_s):
                 values = await self._redis.hmget(self._core.key(account_id), *FIELDS)
         except (RedisError, OSError, TimeoutError) as error:
-            return self._core.failed(account_id, error, _now_ms())
-        return self._core.done(account_id, values, _now_ms())
+            return self._core.failed(account_id, error, wall_ms())
+        return self._core.done(account_id, values, wall_ms())
 
     async def aclose(self) -> None:
         """Close the connections."""
         await self._redis.aclose()
-
-
-def _now_ms() -> int:
-    return int(time.time() * 1000)

@@ -24,6 +24,7 @@ from typing import Any, Final, NamedTuple
 from redis.exceptions import RedisError
 
 from models.enforcement import FIELDS, Held, read_held
+from streams.clock import wall_ms
 from streams.limiter.metrics import LimiterMetrics
 from streams.redis_keys import changes_key, index_key, signal_key
 
@@ -151,7 +152,7 @@ class Replica:
         """
         async with self._reading:
             answers = await self._hashes(accounts)
-            now_ms = int(time.time() * 1000)
+            now_ms = wall_ms()
             for at, account in enumerate(accounts):
                 values, left_ms = answers[2 * at], int(answers[2 * at + 1])
                 self._note(account, self._held(values, now_ms, left_ms))

@@ -24,6 +24,7 @@ from models.alert import Alert, Signal
 from models.canary import CanaryMark
 from models.errors import ConfigError
 from models.hashing import KeyedHash
+from streams.clock import wall_ms
 from streams.config import Settings, client_options
 from streams.redis_keys import signal_key
 from streams.selftest.canary import ACCOUNTS, Canary
@@ -111,12 +112,12 @@ class LiveTest:
             await consumer.position(place)  # now, so that nothing written from here on is missed
 
     async def _follow(self, producer: AIOKafkaProducer, consumer: AIOKafkaConsumer) -> None:
-        now_ms = _wall_ms()
+        now_ms = wall_ms()
         at_ms = now_ms - PAST_MS if self._isolated else now_ms
         ends = time.monotonic() + self._timeout_s
         while self._seen.alert is None and time.monotonic() < ends:
-            behind = _wall_ms() - at_ms > 2 * FAST_STEP_MS
-            until_ms = at_ms + FAST_STEP_MS if behind and self._isolated else _wall_ms()
+            behind = wall_ms() - at_ms > 2 * FAST_STEP_MS
+            until_ms = at_ms + FAST_STEP_MS if behind and self._isolated else wall_ms()
             await self._send(producer, at_ms, until_ms)
             at_ms = until_ms
             await self._read(consumer, FAST_REST_S if behind and self._isolated else STEP_S)
@@ -125,7 +126,7 @@ class LiveTest:
             told = f"none within {self._timeout_s:.0f} s and {self.canary.sent} requests: {ALERT_HINT}"
             self.way.note("alert", told, "failed")
             return
-        delay_s = max(_wall_ms() - alert.ts, 0) / 1000
+        delay_s = max(wall_ms() - alert.ts, 0) / 1000
         self.way.note("alert", f"{alert.cluster_id} [{alert.mode}], {delay_s:.0f} s after it was decided in event time")
         await self._signals(consumer, alert)
         self._apart(alert)
@@ -224,7 +225,3 @@ def _read(value: bytes | None, type_: Any) -> Any:
         return msgspec.json.decode(value, type=type_) if value else None
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None  # of somebody else: not ours to judge
-
-
-def _wall_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -17,9 +17,10 @@ import msgspec
 from models.alert import Alert, Evidence
 from models.cases import Case, Notification, NotificationKind, Why, statement_of
 from models.errors import ConfigError
+from streams.clock import wall_ms
 from streams.sinks.bodies import Links
 from streams.sinks.client import Client
-from streams.sinks.courier import post, wall_ms
+from streams.sinks.courier import post
 from streams.sinks.outbox import Outbox, Tally
 from streams.sinks.settings import DeliverySettings, SinkSettings, load
 

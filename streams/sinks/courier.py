@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import logging
 import random
-import time
 from collections.abc import Callable, Iterable
 
 import msgspec
@@ -19,6 +18,7 @@ from models.alert import Severity
 from models.canary import CanaryMark
 from models.cases import Notification
 from models.delivery import Answer, judge
+from streams.clock import wall_ms
 from streams.config import Secret
 from streams.sinks import bodies, slack
 from streams.sinks.client import Client, Post
@@ -35,11 +35,6 @@ REST_S = 60.0
 FORGET_S = 3_600.0
 PAUSE_MS_MAX = 60_000
 """The most that one failing notification holds up the others of its sink."""
-
-
-def wall_ms() -> int:
-    """The clock on the wall in ms."""
-    return time.time_ns() // 1_000_000
 
 
 class Courier:

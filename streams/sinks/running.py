@@ -13,10 +13,11 @@ from collections.abc import AsyncIterator, Mapping
 
 from models.canary import CanaryMark
 from models.hashing import KeyedHash
+from streams.clock import wall_ms
 from streams.config import load as load_all
 from streams.config import load_core
 from streams.health import Component, Health
-from streams.sinks.courier import Courier, wall_ms
+from streams.sinks.courier import Courier
 from streams.sinks.outbox import Outbox, OutboxError
 from streams.sinks.settings import load
 

@@ -30,8 +30,13 @@ class Process:
     def __init__(self, loop: asyncio.AbstractEventLoop, dice: random.Random) -> None:
         self.dead = False
         self.paused_until = 0.0
+        self.clock_off_s = 0.0  # its clock on the wall against that of the others
         self._loop = loop
         self._dice = dice
+
+    def wall_s(self) -> float:
+        """The time of day as this process is told it."""
+        return self._loop.time() + self.clock_off_s
 
     @property
     def paused(self) -> bool:
@@ -182,6 +187,7 @@ class Consumer:
         self._paused: set[TopicPartition] = set()
         self._moving = False
         self._moves = 0
+        self._heard_ms: float | None = None
 
     async def start(self) -> None:
         await self.process.gate()
@@ -236,11 +242,12 @@ class Consumer:
     def last_stable_offset(self, where: TopicPartition) -> int:
         return self.broker.stable(where)
 
-    def last_poll_timestamp(self, where: TopicPartition) -> float:
-        return self.broker.loop.time() * 1000
+    def last_poll_timestamp(self, where: TopicPartition) -> float | None:
+        return self._heard_ms
 
     async def getmany(self, *, timeout_ms: int, max_records: int) -> dict[TopicPartition, list[Any]]:
         await self.process.gate()
+        self._heard_ms = self.process.wall_s() * 1000
         found: dict[TopicPartition, list[Any]] = {}
         if not self._moving:
             for where in sorted(set(self._positions) - self._paused):

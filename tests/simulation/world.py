@@ -1,8 +1,8 @@
 """A whole deployment in one thread: worker processes that run the real engine, and faults drawn from a seed.
 
 What lives here: the schedule of faults and the end of a run. What does not: what must hold after it (the tests). A
-process dies (kill -9), pauses beyond its session (a zombie when it wakes), ends cleanly, or is joined by another; a
-process whose engine gave up is started again, as a supervisor would.
+process dies (kill -9), pauses beyond its session (a zombie when it wakes), ends cleanly, is joined by another, or has
+its clock set an hour ahead or back; a process whose engine gave up is started again, as a supervisor would.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from streams.stage import StageSpec
 from tests.simulation.broker import SESSION_S, Broker, Consumer, Process, Producer, Reader
 from tests.simulation.clock import SimulatedLoop
 
-FAULTS = ("kill", "kill", "pause", "stop", "join", "nothing")
+FAULTS = ("kill", "kill", "pause", "stop", "join", "clock", "nothing")
+CLOCK_OFF_S = 3_600.0
 END_S = 60.0
 T = TypeVar("T")
 
@@ -37,7 +38,7 @@ class Worker:
             producer=lambda **options: Producer(broker, self.process, options),
             reader=lambda clients: Reader(broker, self.process),
             now_s=broker.loop.time,
-            wall_s=broker.loop.time,
+            wall_s=self.process.wall_s,
         )
         self.metrics = Metrics()
         control = ControlLog([])
@@ -113,6 +114,8 @@ class World:
             worker.process.paused_until = self.broker.loop.time() + self.dice.uniform(0.1, 3 * SESSION_S)
         elif fault == "stop":
             worker.stop()
+        elif fault == "clock":
+            worker.process.clock_off_s = self.dice.uniform(-CLOCK_OFF_S, CLOCK_OFF_S)
 
     def _revive(self, least: int) -> None:
         for worker in self.workers:
