@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import time
 import uuid
 from collections import Counter, deque
@@ -30,7 +29,9 @@ from models.members import read_signal
 from streams.clock import wall_ms
 from streams.config import KafkaSettings, client_options
 from streams.desk_feeds import FeedError, Feeds, FileFeeds, Item, KafkaFeeds
+from streams.sinks.outbox import OutboxError
 from streams.topics import Topics
+from streams.whole_file import write_whole
 
 log = logging.getLogger("distilwatch.desk")
 
@@ -126,6 +127,8 @@ class DeskHost:
         self._news = asyncio.Condition()
         self._dirty = True
         self._due_at = 0.0
+        self._untold: list[Notification] = []
+        self._unwritten = ""  # why something could not be kept on disk
         self._ready = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -159,7 +162,7 @@ class DeskHost:
         """Why the desk does not follow its feeds at the moment; empty where it does."""
         if self._task is not None and self._task.done() and not self._task.cancelled():
             return f"ended: {self._task.exception()}"
-        return self.feeds.trouble
+        return self.feeds.trouble or self._unwritten
 
     async def _follow(self) -> None:
         while True:
@@ -221,9 +224,15 @@ class DeskHost:
         if not self._dirty and time.monotonic() < self._due_at:
             return
         self._dirty, self._due_at = False, time.monotonic() + TICK_S
-        found = self.desk.due(wall_ms())
+        found = [*self._untold, *self.desk.due(wall_ms())]
+        self._untold = []
         if found and self._deliver is not None:
-            await self._deliver(found)
+            try:
+                await self._deliver(found)
+            except OutboxError as error:  # a disk may be full for a while: the next round tries again
+                self._untold, self._unwritten = found, str(error)
+                return
+            self._unwritten = ""
             self._save()
         for notification in found:
             if notification.case is not None:
@@ -316,13 +325,12 @@ class DeskHost:
         """Keep the desk so that there is either the old or the new state, whatever happens."""
         if self._state is None:
             return
-        self._state.parent.mkdir(parents=True, exist_ok=True)
-        fresh = self._state.with_suffix(".new")
-        with fresh.open("wb") as file:
-            file.write(self.desk.snapshot())
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(self._state)
+        try:
+            write_whole(self._state, self.desk.snapshot())
+            self._unwritten = ""
+        except OSError as error:  # what was told is also in the outbox, which tells nothing twice
+            self._unwritten = f"{self._state} cannot be written: {error.strerror}"
+            log.error("%s", self._unwritten)
 
 
 _TAKERS: dict[str, Callable[[DeskHost, Item, set[str]], bool]] = {

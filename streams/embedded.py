@@ -6,7 +6,6 @@ not: detection (``models``) and how input files become records (``records``).
 
 from __future__ import annotations
 
-import os
 import queue
 import threading
 import time
@@ -29,6 +28,7 @@ from models.sketch import Sketches
 from models.wire import pack, unpack
 from streams.records import RecordBatch
 from streams.summary import RunSummary
+from streams.whole_file import write_whole
 
 AHEAD = 12
 """Decoded batches that may wait: enough to ride out an evaluation on the other core, little enough to bound memory."""
@@ -195,13 +195,7 @@ class EmbeddedHost:
 
 def save_state(folder: Path, pipeline: Pipeline) -> None:
     """Write the pipeline's state so that it is either the old or the new one, whatever happens."""
-    folder.mkdir(parents=True, exist_ok=True)
-    target, fresh = folder / STATE_FILE, folder / (STATE_FILE + ".new")
-    with fresh.open("wb") as file:
-        file.write(pack("embedded", 1, {"pipeline": pipeline.snapshot()}, {}))
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(target)
+    write_whole(folder / STATE_FILE, pack("embedded", 1, {"pipeline": pipeline.snapshot()}, {}))
 
 
 def load_state(folder: Path, pipeline: Pipeline) -> bool:

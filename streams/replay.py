@@ -17,7 +17,7 @@ import msgspec
 
 from models.alert import Mode
 from models.decode import Decoder
-from models.errors import ConfigError
+from models.errors import ConfigError, DistilwatchError
 from models.hashing import KeyedHash
 from models.labels import read_label
 from models.pipeline import Pipeline
@@ -115,8 +115,23 @@ def _labels(path: Path) -> list[bytes]:
     return lines
 
 
+class StateUnkeptError(DistilwatchError):
+    """All was decided and written, but the state for the next run was not; ``summary`` is that of this run."""
+
+    def __init__(self, folder: str, error: OSError, summary: RunSummary) -> None:
+        super().__init__(
+            f"the state was not kept in {folder}: {error.strerror}; the one before stands: "
+            "make room, and replay the same files again"
+        )
+        self.summary = summary
+
+
 def replay(options: ReplayOptions) -> RunSummary:
-    """Run the files through a pipeline; returns what people are told at the end."""
+    """Run the files through a pipeline; returns what people are told at the end.
+
+    Raises:
+        StateUnkeptError: after everything else was done.
+    """
     pipeline = Pipeline(options.secret, tenant=options.tenant, mode=options.mode, rules=options.rules)
     if options.state:
         load_state(Path(options.state), pipeline)
@@ -131,6 +146,7 @@ def replay(options: ReplayOptions) -> RunSummary:
     # Rows that waited in the kept state come to an end in this run, so this run has them to account for.
     host.totals.read = held
     start: tuple[float, int] | None = None
+    unkept: OSError | None = None
     try:
         if options.labels:
             host.order(_labels(Path(options.labels)))
@@ -140,19 +156,30 @@ def replay(options: ReplayOptions) -> RunSummary:
             if not options.quiet:
                 progress.update(host.totals.read, prepared.bytes_read, host.totals.last_ts)
         if options.state:
-            save_state(Path(options.state), pipeline)
+            try:
+                save_state(Path(options.state), pipeline)
+            except OSError as error:
+                unkept = error
         host.finish()
     finally:
         progress.finish()
         outputs.close()
+    if options.state and unkept is not None:
+        raise StateUnkeptError(options.state, unkept, host.summary())
     return host.summary()
 
 
 def run(options: ReplayOptions, *, output: str = "human") -> int:
     """Replay and tell the story on standard output, or give its figures and alerts as one JSON object."""
-    result = replay(options)
+    unkept: StateUnkeptError | None = None
+    try:
+        result = replay(options)
+    except StateUnkeptError as error:
+        result, unkept = error.summary, error
     if output == "json":
         sys.stdout.write(msgspec.json.encode(result).decode() + "\n")
-        return 0
-    sys.stdout.write(summarise(result, width=shutil.get_terminal_size().columns, colour=sys.stdout.isatty()))
+    else:
+        sys.stdout.write(summarise(result, width=shutil.get_terminal_size().columns, colour=sys.stdout.isatty()))
+    if unkept is not None:
+        raise unkept
     return 0

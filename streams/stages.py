@@ -245,8 +245,9 @@ class FanInStage:
         return []
 
     def counts(self) -> Mapping[tuple[str, str], int]:
-        """Rows in and out, and envelopes that came again."""
-        return {**self._counts, ("repeated", ""): self._inbox.repeated}
+        """Rows in and out, envelopes that came again, and keys that a flood pushed out before their time."""
+        pushed_out = self.fanin.evicted + int(self.fanin.doorkeeper.counts[1])
+        return {**self._counts, ("repeated", ""): self._inbox.repeated, ("evicted", ""): pushed_out}
 
     def snapshot(self) -> bytes:
         """The whole state."""

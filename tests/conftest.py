@@ -1,14 +1,38 @@
-"""Session fixtures: one real Kafka and one real Redis for the whole run."""
+"""Session fixtures: one real Kafka and one real Redis for the whole run; the verdicts of the rows of faults."""
 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from typing import NoReturn
 
 import pytest
 
 from tests.servers import AlertmanagerServer, KafkaServer, Missing, RedisServer
+
+SEED = int(os.environ.get("DISTILWATCH_FAULT_SEED", "0")) or time.time_ns() % 1_000_000
+VERDICTS: list[str] = []
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Note the verdict of a row."""
+    report = yield
+    row = item.get_closest_marker("row")
+    if row and (report.when == "call" or not report.passed):
+        VERDICTS.append(
+            f"row {row.args[0]:<6} seed {SEED:<7} {report.outcome:<8} {report.duration:6.0f} s  {row.args[1]}"
+        )
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """One line a row."""
+    if VERDICTS:
+        terminalreporter.section("faults")
+        for line in VERDICTS:
+            terminalreporter.write_line(line)
 
 
 def absent(reason: Missing) -> NoReturn:

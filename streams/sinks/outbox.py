@@ -106,6 +106,7 @@ class Outbox:
             ConfigError: it cannot be opened, or another process delivers from it.
         """
         self.path = path
+        self.trouble = ""  # why the last change could not be written
         self._lock = threading.Lock()
         self._held = self._hold(path) if owner else None
         try:
@@ -176,8 +177,10 @@ class Outbox:
         try:
             with self._lock, self._base:
                 yield
+            self.trouble = ""
         except sqlite3.Error as error:
-            raise OutboxError(f"the outbox {self.path} cannot be written: {error}") from error
+            self.trouble = f"the outbox {self.path} cannot be written: {error}"
+            raise OutboxError(self.trouble) from error
 
     def due(self, sink: str) -> Queued | None:
         """The notification whose attempt is due first, be it in the future; None where none waits."""

@@ -64,8 +64,8 @@ async def _keep(courier: Courier) -> None:
 
 
 def state(courier: Courier) -> Component:
-    """Degraded where a sink has waited for minutes: people are not being told."""
-    now_ms, late = wall_ms(), []
+    """Degraded where the disk refuses, or a sink has waited for minutes: people are not being told."""
+    now_ms, late = wall_ms(), [courier.outbox.trouble] if courier.outbox.trouble else []
     for sink in courier.settings.sinks:
         tally = courier.outbox.tally(sink.name)
         if tally.oldest_ms is not None and now_ms - tally.oldest_ms > LATE_MS:

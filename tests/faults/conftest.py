@@ -1,4 +1,4 @@
-"""The rows of the fault table: their seed and verdict are printed at the end of a run."""
+"""What the rows of the table of faults start for themselves: a broker, a Redis, a deployment."""
 
 from __future__ import annotations
 
@@ -8,30 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import absent
-from tests.faults.trial import SEED, Trial
+from tests.faults.trial import Trial
 from tests.servers import KafkaServer, Missing, RedisServer
-
-VERDICTS: list[str] = []
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    """Note the verdict of a row."""
-    report = yield
-    row = item.get_closest_marker("row")
-    if row and (report.when == "call" or not report.passed):
-        VERDICTS.append(
-            f"row {row.args[0]:<6} seed {SEED:<7} {report.outcome:<8} {report.duration:6.0f} s  {row.args[1]}"
-        )
-    return report
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """One line a row."""
-    if VERDICTS:
-        terminalreporter.section("faults")
-        for line in VERDICTS:
-            terminalreporter.write_line(line)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 
 import pytest
@@ -12,7 +13,13 @@ from tests.faults.trial import Trial
 
 pytestmark = [pytest.mark.servers, pytest.mark.faults, pytest.mark.timeout(600)]
 Make = Callable[..., Trial]
-FLOOD = 15_000
+REASONS = ("time_future", "malformed_json")
+CROWD = 9
+"""Requests of the crowd for each of everybody else: 90 % of the traffic."""
+ACCOUNT_BYTES_MAX = 1_500
+"""Of an account seen once, its keys and its place in the directory, with the slack of tables that double."""
+FLOODED_BYTES = 200 << 20
+"""What batches, snapshots and unsent outputs may take beside the state."""
 
 
 def changed(line: bytes, **fields: object) -> bytes:
@@ -40,6 +47,8 @@ def mixed(trial: Trial) -> dict[str, int]:
             extra.append(("duplicate", changed(line, prompt="x" * 1_040_000)))  # as large as the broker takes
         for kind, bad in extra:
             kinds[kind] += 1
+            if kind in REASONS:
+                trial.bad[len(lines)] = kind
             lines.append(bad)
             accounts.append(account)
     trial.lines, trial.accounts = lines, accounts
@@ -56,27 +65,62 @@ async def test_bad_records_change_no_decision(kafka: str, redis_url: str, trial_
     await trial.under(kill_some(trial, 3), 30)
     for outcome in ("duplicate", "late"):
         assert trial.sum_of("distilwatch_observe_events_total", outcome=outcome) == kinds[outcome]
-    for reason in ("time_future", "malformed_json"):
+    for reason in REASONS:
         assert trial.sum_of("distilwatch_observe_events_total", reason=reason) == kinds[reason], reason
 
 
-@pytest.mark.row("29", "one account sends as much as all others together: nobody else waits or is judged otherwise")
-async def test_a_hot_account(kafka: str, redis_url: str, trial_on: Make) -> None:
-    trial = trial_on(kafka, redis_url)
-    expected = trial.undisturbed()
+def lags(trial: Trial) -> dict[str, float]:
+    """What each partition of the requests has not read yet."""
+    found = re.findall(
+        r'input_lag_records\{partition="(\d+)",stage="observe"\} (\S+)', trial.at(trial.slots["0"], "/metrics")
+    )
+    return {partition: float(lag) for partition, lag in found}
+
+
+def crowd(trial: Trial, name: Callable[[int, int], str]) -> None:
+    """Put CROWD requests with prompts of their own behind each of the letter; ``name`` gives the account of each."""
     lines, accounts = [], []
-    step = FLOOD // len(trial.lines) + 1
     for number, (line, account) in enumerate(zip(trial.lines, trial.accounts, strict=True)):
         lines.append(line)
         accounts.append(account)
-        for copy in range(step):
-            hot = f"hot-{number}-{copy}"
-            lines.append(changed(line, event_id=hot, account_id="hot", org_id="hot", prompt=f"one of a kind {hot}"))
-            accounts.append("hot")
+        for copy in range(CROWD):
+            event, who = f"crowd-{number}-{copy}", name(number, copy)
+            lines.append(changed(line, event_id=event, account_id=who, org_id=who, prompt=f"one of a kind {event}"))
+            accounts.append(who)
     trial.lines, trial.accounts = lines, accounts
+
+
+@pytest.mark.row("29", "one account sends 90 %: other partitions do not wait for its, nobody is judged otherwise")
+async def test_a_hot_account(kafka: str, redis_url: str, trial_on: Make) -> None:
+    trial = trial_on(kafka, redis_url)
+    expected = trial.undisturbed()
+    crowd(trial, lambda number, copy: "hot")
+    await trial.feed_for(10)  # all of it waits when the worker comes
     trial.up("0")
-    await trial.feed_for(10)
-    await trial.until(trial.conserved, "read = accepted + rejected + duplicate + late", 180)
-    found = await trial.settled(expected)
-    assert {json.loads(line)["account_id"] for line in found.signals} == expected.accounts
+    await trial.until(lambda: 0 in lags(trial).values(), "a partition without the hot account to be read")
+    behind = max(lags(trial).values())
+    await trial.accounted()
+    assert behind > 0.3 * trial.fed, "the other partitions waited for the hot one"
+    found = await trial.outcome(expected)
+    assert found.standing.keys() == expected.standing.keys()
     assert trial.slots["0"].process.poll() is None
+    await trial.fresh()
+
+
+@pytest.mark.row("30", "a flood of accounts and prompts seen once: memory within its bound, nobody is judged otherwise")
+async def test_a_flood_of_new_accounts(kafka: str, redis_url: str, trial_on: Make) -> None:
+    trial = trial_on(kafka, redis_url)
+    expected = trial.undisturbed()
+    letter = len(trial.lines)
+    crowd(trial, lambda number, copy: f"once-{number}-{copy}")
+    trial.up("0")
+    await trial.feed_for(5, upto=0.1)
+    await trial.until(lambda: trial.conserved(), "the beginning")
+    before = trial.resident()
+    await trial.feed_for(10)
+    await trial.accounted()
+    found = await trial.outcome(expected)
+    assert found.standing.keys() == expected.standing.keys()
+    assert trial.resident() - before < FLOODED_BYTES + ACCOUNT_BYTES_MAX * (len(trial.lines) - letter)
+    assert trial.slots["0"].process.poll() is None
+    await trial.fresh()

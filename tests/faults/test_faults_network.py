@@ -40,12 +40,6 @@ def spoilt(tmp_path: Path) -> Iterator[tuple[KafkaServer, Proxy]]:
     server.stop()
 
 
-def resident(trial: Trial) -> int:
-    """Bytes of memory of the worker."""
-    status = Path(f"/proc/{trial.slots['0'].process.pid}/statm").read_text()
-    return int(status.split()[1]) * 4096
-
-
 async def feed_through(trial: Trial, spoil: Callable[[], None], proxy: Proxy, degraded: bool) -> None:
     """Feed around the proxy while the worker's own way is spoilt; then heal it and judge."""
     trial.up("0")
@@ -53,7 +47,7 @@ async def feed_through(trial: Trial, spoil: Callable[[], None], proxy: Proxy, de
     await trial.feed_for(5, upto=0.4)
     await trial.until(lambda: trial.component("observe").get("state") == "ok", "the worker")
     await trial.until(lambda: trial.sum_of("distilwatch_observe_events_total") > 0.3 * trial.fed, "some input")
-    before = resident(trial)
+    before = trial.resident()
     spoil()
     await trial.feed_for(5)
     if degraded:
@@ -61,10 +55,12 @@ async def feed_through(trial: Trial, spoil: Callable[[], None], proxy: Proxy, de
         assert trial.component("observe")["since"]
     await asyncio.sleep(15)
     if trial.slots["0"].process.poll() is None:
-        assert resident(trial) < before + RSS_GROWTH_BYTES_MAX
+        assert trial.resident() < before + RSS_GROWTH_BYTES_MAX
     proxy.heal()
     await trial.judge()
     await trial.until(lambda: trial.component("observe").get("state") == "ok", "health to be well again")
+    await trial.projected()
+    await trial.fresh()
 
 
 @pytest.mark.parametrize(

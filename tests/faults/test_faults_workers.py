@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import shutil
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from tests.faults.trial import SESSION_S, Trial
-from tests.servers import KafkaServer, RedisServer
+from tests.servers import ROOT, KafkaServer, RedisServer
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(900)]
 Make = Callable[..., Trial]
@@ -149,3 +152,41 @@ async def test_one_two_one(kafka: str, redis_url: str, trial_on: Make) -> None:
     await trial.under(faults(), 30)
     assert trial.slots["0"].starts == 1
     assert trial.slots["1"].process.wait(30) == 0
+
+
+def other_version(folder: Path) -> Path:
+    """This code, but for the version that it writes into its snapshots and accepts in them."""
+    for package in ("models", "streams"):
+        shutil.copytree(ROOT / package, folder / package)  # with the times of its files, which its compiled code needs
+    stages = folder / "streams" / "stages.py"
+    text, found = re.subn(r"^VERSION = \d+$", "VERSION = 77", stages.read_text(), flags=re.MULTILINE)
+    assert found == 1, "where are the versions of the stages now?"
+    stages.write_text(text)
+    return folder
+
+
+@pytest.mark.faults
+@pytest.mark.row("33", "another version rolled out and back under load, both side by side")
+async def test_another_version(kafka: str, redis_url: str, trial_on: Make, tmp_path: Path) -> None:
+    trial = trial_on(kafka, redis_url)
+    other = other_version(tmp_path / "other")
+    trial.up("0")
+    trial.up("1")
+    trial.supervise()
+
+    async def roll(name: str, root: Path) -> None:
+        await alive(trial, name)
+        trial.roots[name] = root
+        starts = trial.slots[name].starts
+        trial.slots[name].process.send_signal(signal.SIGTERM)
+        await trial.until(lambda: trial.slots[name].starts > starts, f"worker {name} to start again")
+        await alive(trial, name)
+        await asyncio.sleep(SESSION_S)  # both work side by side, and snapshots of both are in the log
+
+    async def faults() -> None:
+        for name, root in (("0", other), ("1", other), ("1", ROOT), ("0", ROOT)):
+            await roll(name, root)
+
+    await trial.under(faults(), 60)
+    assert "snapshot refused" in trial.logged()
+    assert {code for slot in trial.slots.values() for code in slot.codes} == {0}

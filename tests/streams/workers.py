@@ -26,6 +26,7 @@ class Fleet:
         self.prefix = f"t{uuid.uuid4().hex[:10]}"
         self.topics = Topics(self.prefix)
         self.command = [sys.executable, "-m", "tests.streams.toy_worker"]
+        self.root = ROOT  # the tree whose code its processes run
         self.processes: list[subprocess.Popen[bytes]] = []
         self.log: IO[bytes] = (folder / "workers.log").open("ab")
         self.env = {
@@ -47,7 +48,7 @@ class Fleet:
     def start(self, slot: str = "0", **env: str) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
             self.command,
-            cwd=ROOT,
+            cwd=self.root,
             env={**os.environ, "REDIS_URL": "", **self.env, "DISTILWATCH_SLOT": slot, **env},
             stdout=self.log,
             stderr=self.log,
