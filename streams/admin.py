@@ -18,12 +18,12 @@ from aiohttp import web
 from models.labels import entry_digest
 from models.rules import Rules
 from streams import rules_file, rules_topic
+from streams.clock import wall_ms
 from streams.config import LOOPBACK, Settings
 from streams.console.guard import host_of
 from streams.console.identity import Identities, Identity
 from streams.console.settings import ConsoleSettings
 from streams.control import ControlLog
-from streams.desk import wall_ms
 from streams.metrics import Metrics
 from streams.rules_text import changes
 from streams.topics import Topics
