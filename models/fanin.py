@@ -27,6 +27,7 @@ ENTRIES_MAX = 1 << 22
 """Keys of several customers kept at once; two customers who send the same noise could otherwise fill the memory."""
 SWEEP_MS = 6 * 3_600_000
 ROWS_PER_FOLD = 16_384
+EXPIRED_STEP = 4_096
 MOVES_PER_PAIR = 16
 """Uses further out of order than this on average (thousands of one millisecond) are sorted instead."""
 
@@ -125,10 +126,18 @@ class FanIn:
         self._resize_ring(size, max(tail, head + rows - size))
 
     def _expired_until(self, now_ms: int) -> int:
-        """The sequence number of the oldest sighting inside the window."""
+        """The sequence number of the oldest sighting inside the window.
+
+        Looked for from the oldest on and in steps, for a full ring asks at every fold and has few to let go.
+        """
         head, tail = int(self.span[0]), int(self.span[1])
-        ages = self.ring["ts"][np.arange(tail, head) & (len(self.ring) - 1)] < now_ms - WINDOW_MS
-        return head if ages.all() else tail + int(np.argmin(ages))
+        ts, mask = self.ring["ts"], len(self.ring) - 1
+        while tail < head:
+            part = ts[np.arange(tail, min(tail + EXPIRED_STEP, head)) & mask] < now_ms - WINDOW_MS
+            if not part.all():
+                return tail + int(np.argmin(part))
+            tail += len(part)
+        return head
 
     def _resize_ring(self, size: int, tail: int) -> None:
         if size != len(self.ring):
