@@ -13,6 +13,7 @@ import os
 import sys
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from models.errors import ConfigError, DistilwatchError
@@ -281,12 +282,17 @@ def _declare_console(parser: argparse.ArgumentParser) -> None:
 
 def _console(parsed: argparse.Namespace) -> int:
     from streams.console import command
+    from streams.console.rules_store import FileRules, TopicRules
     from streams.console.writer import InForce
 
     files = parsed.alerts or parsed.signals or parsed.actions or parsed.verb
     core = _core()
     rules = InForce(_rules(parsed.rules, core), core.mode)
-    return command.run(parsed, None if files and not parsed.brokers else _settings(parsed).kafka, rules)
+    if files and not parsed.brokers:
+        path = parsed.rules or core.rules
+        return command.run(parsed, None, rules, FileRules(Path(path), core.tenant) if path else None)
+    settings = _settings(parsed)
+    return command.run(parsed, settings.kafka, rules, TopicRules(settings))
 
 
 COMMANDS = {

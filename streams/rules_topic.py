@@ -15,6 +15,8 @@ from aiokafka.errors import KafkaError
 from models.errors import DistilwatchError
 from models.rules import Rules
 from streams.config import Settings, client_options
+from streams.control import ControlLog
+from streams.statelog import LogReader
 from streams.topics import Topics, count_partitions
 
 
@@ -49,6 +51,28 @@ async def put(settings: Settings, rules: Rules) -> Published:
         raise PublishError(f"Kafka at {settings.kafka.brokers}: {error or type(error).__name__}") from error
     text = f"{rules.label} is at {topic} offset {sent.offset}; workers take it up with their next commit"
     return Published(topic, sent.offset, text)
+
+
+async def get(settings: Settings) -> Rules:
+    """The tenant's newest right record; the rules as shipped where there is none.
+
+    Raises:
+        PublishError: the brokers do not answer.
+    """
+    topic = Topics(settings.kafka.prefix).rules
+    known, reader = ControlLog([topic]), LogReader(client_options(settings.kafka))
+    try:
+        await reader.start()
+        await known.load(reader)
+    except (KafkaError, ConnectionError, TimeoutError) as error:
+        raise PublishError(f"Kafka at {settings.kafka.brokers}: {error or type(error).__name__}") from error
+    finally:
+        await reader.stop()
+    found = known.latest(topic, settings.tenant.encode())
+    try:
+        return Rules.decode(found) if found else Rules()
+    except ValueError as error:
+        raise PublishError(f"{topic} holds a record that is no rules: put right ones in its place") from error
 
 
 def run(settings: Settings, rules: Rules) -> Published:

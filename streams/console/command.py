@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 from models.errors import ConfigError, DistilwatchError
 from streams.config import KafkaSettings, client_options
 from streams.console.roles import ROLES
+from streams.console.rules_store import RulesStore
 from streams.console.server import Console
 from streams.console.settings import PORT, ConsoleSettings, checked, listen_of
 from streams.console.tokens import add_token, read_tokens, remove_token
@@ -45,7 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--signals", type=Path, metavar="FILE", help="signals, the same")
     parser.add_argument("--actions", type=Path, metavar="FILE", help="what people do is kept here, and read from here")
     parser.add_argument("--shadow", type=Path, metavar="FILE", help="alerts of rules in the shadow, the same")
-    parser.add_argument("--rules", metavar="FILE", help="rules to explain (default: DISTILWATCH_RULES, else shipped)")
+    parser.add_argument(
+        "--rules", metavar="FILE", help="rules to show, and without brokers to change (default: DISTILWATCH_RULES)"
+    )
     parser.add_argument("--brokers", metavar="HOST:PORT,...", help="read Kafka's topics in place of files")
     parser.add_argument("--state", type=Path, metavar="DIR", help="keep what was told to sinks, and the audit log")
     parser.add_argument("--config", metavar="FILE", help="tell the sinks of this file (default: DISTILWATCH_CONFIG)")
@@ -68,7 +71,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     token.add_argument("--days", type=int, metavar="N", help="ends after so many days (never)")
 
 
-def run(parsed: argparse.Namespace, kafka: KafkaSettings | None, rules: InForce) -> int:
+def run(
+    parsed: argparse.Namespace, kafka: KafkaSettings | None, rules: InForce, store: RulesStore | None = None
+) -> int:
     """Serve until stopped, or keep tokens."""
     verb = tuple(parsed.verb)
     if verb not in VERBS:
@@ -80,7 +85,7 @@ def run(parsed: argparse.Namespace, kafka: KafkaSettings | None, rules: InForce)
         sys.stderr.write("distilwatch: who did what is kept in memory only: name a file with --audit\n")
     names = FeedNames(parsed.alerts, parsed.signals, parsed.actions, kafka)
     desks = _Desks(names, _shadow_feeds(parsed.shadow, kafka), parsed.state)
-    asyncio.run(_serve(desks, settings, rules, parsed.config or os.environ.get(SETTING)))
+    asyncio.run(_serve(desks, settings, (rules, store), parsed.config or os.environ.get(SETTING)))
     return 0
 
 
@@ -126,14 +131,16 @@ def _shadow_feeds(path: Path | None, kafka: KafkaSettings | None) -> Feeds | Non
     return KafkaFeeds(client_options(kafka), Topics(kafka.prefix), shadow=True) if kafka else None
 
 
-async def _serve(desks: _Desks, settings: ConsoleSettings, rules: InForce, sinks: str | None) -> None:
+async def _serve(
+    desks: _Desks, settings: ConsoleSettings, rules: tuple[InForce, RulesStore | None], sinks: str | None
+) -> None:
     stopping = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     async with _delivering(sinks) as deliver:
         desk = DeskHost(desks.names.open(), state_dir=desks.state, deliver=deliver)
         shadow = DeskHost(desks.shadow) if desks.shadow else None
-        console = Console(desk, settings, shadow=shadow, rules=rules)
+        console = Console(desk, settings, shadow=shadow, rules=rules[0], store=rules[1])
         await desk.start()
         try:
             if shadow is not None:

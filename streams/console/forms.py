@@ -22,11 +22,11 @@ from streams.console.roles import needed
 from streams.console.writer import THEMES, Writer, now_ms
 from streams.desk import RefusedError, new_label
 
-SUBJECTS = ("dedup_key", "cluster_id", "account_id", "org_id", "template", "rule", "severity")
+SUBJECTS = ("dedup_key", "cluster_id", "account_id", "org_id", "api_key_id", "template", "rule", "severity")
 LASTING = frozenset({"silence", "allow", "undo"})
 HOURS_MAX = 24 * 366
 HOUR_MS = 3_600_000
-PAGES = frozenset({"/", "/case", "/shadow", "/account", "/rules", "/health", "/audit"})
+PAGES = frozenset({"/", "/case", "/shadow", "/account", "/rules", "/allowlist", "/health", "/audit"})
 YEAR_S = 366 * 86_400
 
 
@@ -142,6 +142,8 @@ def _label_of(form: dict[str, Any], identity: Identity) -> Label:
     """What a form asks for, where this person may ask for it."""
     kind = form.get("kind", "")
     subject = {name: unquote(form[name]) for name in SUBJECTS if form.get(name)}
+    if form.get("field") in SUBJECTS and form.get("value"):
+        subject[form["field"]] = form["value"]  # as somebody has typed it
     need = needed(kind, subject)
     if need is None:
         raise Refusal(400, "The console does not know this action.")

@@ -12,13 +12,14 @@ from aiohttp import web
 from models.alert import SEVERITIES, Signal
 from models.cases import Case
 from models.labels import Label
-from models.rules import RULE_IDS
-from streams.console import charts, views
+from models.rules import MODES
+from streams.console import charts, rules_view, views
 from streams.console.audit import Audit
-from streams.console.guard import Refusal
+from streams.console.guard import IDENTITY, Refusal
 from streams.console.live import Live
+from streams.console.rules_store import StoreError
 from streams.console.words import clock, count, plural, span
-from streams.console.writer import Writer, here, now_ms
+from streams.console.writer import InForce, Writer, here, now_ms
 from streams.desk import DeskHost
 from streams.rules_text import explained
 
@@ -196,21 +197,48 @@ class Reading:
     async def rules(self, request: web.Request) -> web.Response:
         """Rules in force, how people judged their alerts, and what rules in the shadow would have said."""
         everything = sorted(self._context.desk.desk.cases.values(), key=lambda case: case.last.ts)
-        given, shadow = self._context.rules, self._context.shadow
-        modes: dict[str, str] = {rule: given.rules.mode_of(rule, given.ceiling) for rule in RULE_IDS} if given else {}
+        given, shadow, store = self._context.rules, self._context.shadow, self._context.store
+        text, trouble = "", ""
+        if store is not None:
+            try:
+                live = await store.live()
+                text, given = live.text, InForce(live.rules, given.ceiling if given else "enforce")
+            except StoreError as error:
+                trouble = f"The rules in force cannot be read: {error}."
         newest = everything[-1].alert.rule_version if everything else ""
         apart = sorted(shadow.desk.cases.values(), key=views.urgency) if shadow else []
         rows = [views.row_of(case, shadow, now_ms(), shadow=True) for case in apart[: views.PAGE_ROWS] if shadow]
         return self._writer.page(
             request,
             "rules",
-            rules=views.rules(everything, modes),
-            explained=views.paragraphs(explained(given.rules, given.ceiling)) if given else [],
-            label=given.rules.label if given else "",
+            rules=rules_view.rules(everything, shadow.desk.cases.values() if shadow else [], given),
+            explained=rules_view.paragraphs(explained(given.rules, given.ceiling)) if given else [],
+            label=given.rules.label if given else "not known here",
+            ceiling=given.ceiling if given else "enforce",
             newest=newest,
+            text=text,
+            trouble=trouble,
+            may=store is not None and not trouble and request[IDENTITY].may("rules"),
+            modes=MODES,
+            told=rules_view.shadow_against_live(everything, shadow.desk.cases.values()) if shadow else [],
             shadow=rows,
             shadows=len(apart),
             follows_shadow=shadow is not None,
+        )
+
+    async def allowlist(self, request: web.Request) -> web.Response:
+        """Who is left out of every decision, by whom, why and until when; and known bulk users."""
+        desk, hits = self._context.desk, self._context.fleet.hits
+        found = rules_view.entries(desk.desk.labels["allow"].values(), hits)
+        shown, pages = views.paged(found, _number(request), "/allowlist")
+        return self._writer.page(
+            request,
+            "allowlist",
+            entries=shown,
+            pages=pages,
+            hits_known=hits is not None,
+            profiles=rules_view.entries(desk.desk.labels["profile"].values(), None)[: views.PAGE_ROWS],
+            here=here(request),
         )
 
     async def health(self, request: web.Request) -> web.Response:

@@ -21,12 +21,14 @@ from streams.console.guard import PROBES, Guard, Refusal, Route
 from streams.console.identity import Identities
 from streams.console.live import Beat, Live
 from streams.console.pages import Reading
+from streams.console.rules_page import RulesPage
+from streams.console.rules_store import RulesStore
 from streams.console.settings import ConsoleSettings, checked
 from streams.console.views import shown
 from streams.console.writer import Context, InForce, Writer, now_ms
 from streams.desk import DeskHost
 
-FORM_BYTES_MAX = 65_536
+FORM_BYTES_MAX = 524_288  # a rules file of 256 KiB fits, also where every second byte is escaped
 NEWS_S = 5.0
 FILES = {"console.css": "text/css", "console.js": "text/javascript", "icon.svg": "image/svg+xml"}
 
@@ -41,10 +43,11 @@ class Console:
         *,
         shadow: DeskHost | None = None,
         rules: InForce | None = None,
+        store: RulesStore | None = None,
     ) -> None:
         self.settings = checked(settings)
         self.port = settings.port
-        self._context = Context(desk, settings, Fleet(), shadow, rules)
+        self._context = Context(desk, settings, Fleet(), shadow, rules, store)
         self._audit = Audit(settings.audit)
         self._writer = Writer(self._context)
         self._live = Live(self._beat)
@@ -73,6 +76,8 @@ class Console:
             Route("GET", "/shadow", "read", reading.shadow),
             Route("GET", "/account", "read", reading.account),
             Route("GET", "/rules", "read", reading.rules),
+            Route("POST", "/rules", "rules", RulesPage(self._writer, self._audit).change),
+            Route("GET", "/allowlist", "read", reading.allowlist),
             Route("GET", "/health", "read", reading.health),
             Route("GET", "/audit", "audit", reading.audit),
             Route("GET", "/live", "read", self._live.serve),

@@ -7,7 +7,7 @@ What lives here: reading the desk for people. What does not: the desk's decision
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -19,7 +19,7 @@ from models.alert import SEVERITIES, Action, Alert, Evidence, Signal, rank
 from models.cases import Case, Statement
 from models.labels import Label
 from streams.console import charts
-from streams.console.words import clock, count, plural, span, visible
+from streams.console.words import clock, plural, span, visible
 from streams.desk import DeskHost
 
 PAGE_ROWS = 25
@@ -288,39 +288,6 @@ def told(case: Case, *, sinks: bool) -> str:
     if case.told is None:
         return f"nobody was told: {why}"
     return f"last told {clock(case.told.at_ms)} ({case.told.kind}); since then: {why}"
-
-
-def rules(cases: Iterable[Case], modes: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Each rule: how far it may go, its alerts, and how people judged them."""
-    found: dict[str, Counter[str]] = {rule: Counter() for rule in modes}
-    for case in cases:
-        numbers = found.setdefault(case.alert.rule, Counter())
-        numbers["alerts"] += 1
-        numbers["open"] += case.live
-        if case.verdict is not None and case.verdict.verdict:
-            numbers[case.verdict.verdict] += 1
-    return [
-        {"rule": rule, "mode": modes.get(rule, "not known here"), "precision": precision(numbers)}
-        | {name: numbers[name] for name in ("alerts", "open", *VERDICTS)}
-        for rule, numbers in found.items()
-    ]
-
-
-def paragraphs(lines: Iterable[str]) -> list[tuple[str, list[str]]]:
-    """Indented lines under the line they explain."""
-    found: list[tuple[str, list[str]]] = []
-    for line in lines:
-        if line.startswith(" ") and found:
-            found[-1][1].append(line.strip())
-        else:
-            found.append((line, []))
-    return found
-
-
-def precision(numbers: Counter[str]) -> str:
-    """The part of judged alerts that were real; a dash where none was judged."""
-    judged = sum(numbers[name] for name in VERDICTS)
-    return f"{100 * numbers['confirmed'] / judged:.0f} % of {count(judged)}" if judged else "not judged yet"
 
 
 def account_standing(signal: Signal | None, allowed: Label | None, clock_ms: int) -> str:

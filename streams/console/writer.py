@@ -21,11 +21,17 @@ from models.rules import Rules
 from streams.console import charts, words
 from streams.console.fleet import Fleet
 from streams.console.guard import IDENTITY, Refusal
+from streams.console.rules_store import RulesStore
 from streams.console.settings import ConsoleSettings
 from streams.console.views import severities, shown
 from streams.desk import DeskHost
 
-NAVIGATION = (("/", "Alerts", "now"), ("/rules", "Rules", "rules"), ("/health", "Health", "health"))
+NAVIGATION = (
+    ("/", "Alerts", "now"),
+    ("/rules", "Rules", "rules"),
+    ("/allowlist", "Allowlist", "allowlist"),
+    ("/health", "Health", "health"),
+)
 AUDIT = ("/audit", "Audit", "audit")
 THEMES = ("", "dark", "light")
 QUIET_MS = 30_000
@@ -36,7 +42,8 @@ DONE = {
     "reopen": "Open again.",
     "silence": "Silenced. Nobody is paged about this until the time is over.",
     "unsilence": "The silence has ended.",
-    "allow": "Allowed. The limiter will leave this account alone.",
+    "allow": "Allowed. The detector leaves it out from now on, and the limiter leaves it alone.",
+    "rules": "These rules are in force. Every part of the detector takes them up with its next commit.",
     "disallow": "No longer allowed.",
     "undo": "All its accounts are let go.",
     "redo": "The limiter may act on its accounts again.",
@@ -47,6 +54,7 @@ HEADINGS = {
     403: "Not allowed",
     404: "Nothing here",
     409: "That has no effect now",
+    422: "That is not right yet",
     429: "Too many tries",
     503: "Not now",
 }
@@ -68,6 +76,7 @@ class Context:
     fleet: Fleet
     shadow: DeskHost | None = None  # what rules in the shadow say, kept apart
     rules: InForce | None = None
+    store: RulesStore | None = None  # where rules are kept, and may be changed
 
 
 def now_ms() -> int:

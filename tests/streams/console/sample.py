@@ -10,6 +10,7 @@ from models.alert import Alert, Attribute, Evidence, Signal, Template
 from models.output import encode_alert, encode_signal
 from models.rules import Rules
 from streams.console.embedded import MemoryFeeds
+from streams.console.rules_store import RulesStore
 from streams.console.server import Console
 from streams.console.settings import ConsoleSettings
 from streams.console.writer import InForce
@@ -169,7 +170,10 @@ def sample_items() -> list[Item]:
 
 @contextlib.asynccontextmanager
 async def serving(
-    items: list[Item] | None = None, settings: ConsoleSettings | None = None, shadow: list[Item] | None = None
+    items: list[Item] | None = None,
+    settings: ConsoleSettings | None = None,
+    shadow: list[Item] | None = None,
+    store: RulesStore | None = None,
 ) -> AsyncIterator[tuple[Console, DeskHost, MemoryFeeds]]:
     """A console on a free port over a desk that holds ``items``."""
     feeds = MemoryFeeds()
@@ -178,7 +182,9 @@ async def serving(
     apart = MemoryFeeds()
     apart.offer(shadow or [])
     below = DeskHost(apart)
-    console = Console(desk, settings or ConsoleSettings(port=0), shadow=below, rules=InForce(Rules(), "alert"))
+    console = Console(
+        desk, settings or ConsoleSettings(port=0), shadow=below, rules=InForce(Rules(), "alert"), store=store
+    )
     await desk.start()
     await below.start()
     await console.start()

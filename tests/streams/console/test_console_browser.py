@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -15,11 +16,15 @@ import pytest_asyncio
 from models.alert import Alert, Attribute, Evidence, Template
 from models.labels import encode_label
 from models.output import encode_alert, encode_signal
+from models.rules import Rules
 from streams.console.fleet import Fleet, Stage
+from streams.console.rules_store import FileRules
 from streams.console.server import Console
 from streams.console.views import account_link, case_link
 from streams.desk import DeskHost, new_label
 from streams.desk_feeds import Item
+from streams.rules_file import load
+from streams.rules_text import rendered
 from tests.servers import Missing, find_browser
 from tests.streams.console.browser import Tab, open_browser
 from tests.streams.console.sample import START, alert, sample_items, serving, signal
@@ -272,7 +277,7 @@ async def test_hostile_texts_stay_texts(tab: Tab) -> None:
         stages = [Stage(name=text, state="ok", detail=text) for text in HOSTILE]
         rejects = {text: at for at, text in enumerate(HOSTILE)}
         served.publish(Fleet(source="workers", events=1, rate=1.0, rejects=rejects, note=HOSTILE[0], stages=stages))
-        paths = ["/", "/?show=all", "/?show=all&at=2", "/rules", "/health", "/audit"]
+        paths = ["/", "/?show=all", "/?show=all&at=2", "/rules", "/allowlist", "/health", "/audit"]
         for text in HOSTILE:
             paths += [case_link(text), case_link(text + "2"), account_link(text[:900]), f"/?q={case_link(text)[10:]}"]
         for path in paths:
@@ -282,7 +287,15 @@ async def test_hostile_texts_stay_texts(tab: Tab) -> None:
 
 @pytest.mark.parametrize("scheme", ["dark", "light"])
 async def test_text_has_enough_contrast_and_nothing_spills(tab: Tab, console, scheme: str) -> None:
-    for path in ("/?show=all", case_link(KEY), account_link("acct_003a10"), "/rules", "/health", "/audit"):
+    for path in (
+        "/?show=all",
+        case_link(KEY),
+        account_link("acct_003a10"),
+        "/rules",
+        "/allowlist",
+        "/health",
+        "/audit",
+    ):
         for width in (1440, 390):
             await tab.open(url(console[0], path), scheme=scheme, width=width)
             await tab.value("document.querySelectorAll('details').forEach((node) => { node.open = true; })")
@@ -346,3 +359,48 @@ async def test_a_cluster_of_25000_members_can_be_searched(tab: Tab) -> None:
         await click(tab, "#members .pager a[rel=next]")
         await arrived(tab, "at=2")
         assert "acct_024925" in await text_of(tab, "#member-table")
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def with_rules(tmp_path: Path) -> AsyncIterator[tuple[Console, Path]]:
+    path = tmp_path / "rules.yaml"
+    path.write_text(rendered(Rules()))
+    async with serving(store=FileRules(path, "default")) as (served, _, _):
+        yield served, path
+
+
+async def test_a_mode_is_looked_at_and_then_changed(tab: Tab, with_rules) -> None:
+    served, path = with_rules
+    await tab.open(url(served, "/rules"))
+    await tab.value("document.querySelector('#rules select').value = 'shadow'")
+    await click(tab, "#rules form.inline button")
+    await tab.until("document.querySelector('.changes')")
+    assert await text_of(tab, ".changes ins") == "shadow"
+    assert "Nobody is told of it any more" in await text_of(tab, ".changes")
+    assert load(str(path)) == Rules()
+    for scheme in ("dark", "light"):
+        await tab.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        lowest = await tab.value(LOWEST_CONTRAST)
+        assert lowest[0] >= 4.5, (scheme, lowest)
+        assert await tab.value(SPILLED) == []
+    await fill(tab, "#rules-reason", "trying it first")
+    await click(tab, "#change form button.main")
+    await tab.until("document.querySelector('.notice')")
+    assert "These rules are in force" in await text_of(tab, ".notice")
+    assert load(str(path)).campaign.mode == "shadow"
+    assert "shadow" in await text_of(tab, "#rules tbody tr")
+
+
+async def test_hostile_rules_stay_texts(tab: Tab, with_rules) -> None:
+    served, path = with_rules
+    for text in HOSTILE:
+        shown = json.dumps(f"{text}: {text}\nmode: {text}\nname: {text}\n</textarea>{text}")
+        await tab.open(url(served, "/rules"))
+        await tab.value(
+            "document.querySelector('#change details').open = true,"
+            f"document.querySelector('#rules-text').value = {shown},"
+            "document.querySelector('#change form').requestSubmit()"
+        )
+        await tab.until("document.querySelector('.problems') && document.body.dataset.ready === 'yes'")
+        assert await tab.value(HARM) == [], text
+    assert load(str(path)) == Rules()

@@ -14,6 +14,8 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from models.output import encode_alert, encode_signal
+from models.rules import CampaignRule, Rules
+from streams.rules_text import rendered
 from streams.topics import Topics
 from tests.servers import ROOT, free_port
 from tests.streams.console.sample import alert, sample_alerts
@@ -21,6 +23,7 @@ from tests.streams.console.sample import signal as told
 from tests.streams.console.test_console_command import KEY, fetch
 from tests.streams.test_cli import COMMAND, clean
 
+MILDER = Rules(campaign=CampaignRule(mode="alert"))
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(200)]
 
 
@@ -51,12 +54,18 @@ async def test_topics_are_shown_and_a_verdict_goes_onto_the_labels_topic(kafka: 
         assert "Closed by local as a false alarm: a class" in fetch(
             f"http://127.0.0.1:{port}/act", form | {"page": f"/case?key={quote(KEY)}"}
         )
+        base = Rules().digest
+        changed = {"csrf": csrf[1], "apply": "yes", "text": rendered(MILDER), "base": base, "reason": "a week's look"}
+        assert MILDER.label in fetch(f"http://127.0.0.1:{port}/rules", changed), "it reads back what it has put"
     finally:
         process.send_signal(signal.SIGTERM)
         _, errors = process.communicate(timeout=30)
     assert process.returncode == 0, errors
     async with AIOKafkaConsumer(topics.labels, bootstrap_servers=kafka, auto_offset_reset="earliest") as consumer:
         record = await consumer.getone()
+    async with AIOKafkaConsumer(topics.rules, bootstrap_servers=kafka, auto_offset_reset="earliest") as consumer:
+        rules = await consumer.getone()
+    assert (rules.key, Rules.decode(rules.value)) == (b"default", MILDER)
     label = json.loads(record.value)
     assert (label["kind"], label["verdict"], label["who"]) == ("close", "false_positive", "local")
 

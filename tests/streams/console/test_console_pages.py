@@ -20,7 +20,7 @@ from streams.desk_feeds import Item
 from tests.streams.console.sample import HOUR, START, alert, sample_items, serving, signal
 
 KEY = "distilwatch:default:campaign:c-5b20e1"
-PAGES = ["/", "/?show=all", case_link(KEY), "/account?id=acct_003a10", "/rules", "/health", "/audit"]
+PAGES = ["/", "/?show=all", case_link(KEY), "/account?id=acct_003a10", "/rules", "/allowlist", "/health", "/audit"]
 PAGE_BYTES_MAX = 300_000
 
 
@@ -126,11 +126,12 @@ async def test_rules_are_explained_with_their_mode_and_a_detector_with_others_is
     page = (await get(console[0], "/rules"))[1]
     assert "not judged yet" in page
     assert "A cluster opens at 7.5 points" in page
-    assert re.search(r"<td>campaign</td><td>alert</td><td class=\"number\">2</td>", page)
-    assert "the detector has other rules than this console was given" in page
+    row = r'<td class="tight">campaign</td><td class="tight"><strong>alert</strong></td><td class="number">2</td>'
+    assert re.search(row, page)
+    assert "The newest alert was decided under" in page
     same = Item("alerts", "", encode_alert(alert(rule_version=Rules().label, hours=40)))
     async with serving([same]) as (other, _, _):
-        assert "the detector has other rules" not in (await get(other, "/rules"))[1]
+        assert "The newest alert was decided under" not in (await get(other, "/rules"))[1]
 
 
 async def test_shadow_results_are_kept_apart_and_nothing_can_be_done_about_them() -> None:
