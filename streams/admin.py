@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from aiohttp import web
@@ -24,7 +24,9 @@ from streams.console.guard import host_of
 from streams.console.identity import Identities, Identity
 from streams.console.settings import ConsoleSettings
 from streams.control import ControlLog
+from streams.health import OPERATIONS as HEALTH
 from streams.metrics import Metrics
+from streams.openapi import Answer, Operation, Parameter, Problem, document
 from streams.rules_text import changes
 from streams.topics import Topics
 
@@ -32,6 +34,72 @@ log = logging.getLogger("distilwatch.admin")
 
 YAML = frozenset({"application/yaml", "application/x-yaml", "text/yaml"})
 """No form of a browser can send these, so no foreign page can send rules in somebody's name."""
+
+
+class InForce(msgspec.Struct, frozen=True):
+    """The rules in force: their name, version and hash, and every value."""
+
+    rules: str
+    values: Rules
+
+
+class Hits(msgspec.Struct, frozen=True):
+    """How often each entry of the allowlist was met, by the entry's digest."""
+
+    hits: dict[str, int]
+
+
+class Changed(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What rules that were sent change; ``topic`` and ``offset`` where they were applied."""
+
+    rules: str
+    changes: list[dict[str, Any]]
+    applied: bool
+    topic: str = ""
+    offset: int = -1
+
+
+class Mistake(msgspec.Struct, frozen=True):
+    """One mistake in a rules file."""
+
+    line: int
+    path: str
+    text: str
+
+
+class Wrong(msgspec.Struct, frozen=True):
+    """Every mistake in the rules that were sent, and the rules that stay."""
+
+    problems: list[Mistake]
+    kept: str
+
+
+OPERATIONS: Final = (
+    Operation("get", "/v1/rules", "The rules in force", (Answer(200, "the rules", InForce),), guarded=False),
+    Operation("get", "/v1/allowlist", "Hits of the allowlist", (Answer(200, "the hits", Hits),), guarded=False),
+    Operation(
+        "post",
+        "/v1/rules",
+        "Put rules in force: those of the body, else those of DISTILWATCH_RULES, read again",
+        (
+            Answer(200, "what they change", Changed),
+            Answer(400, "there is no file to read"),
+            Answer(403, "this role, site or address may not"),
+            Answer(413, "the file is too large"),
+            Answer(415, "not sent as YAML"),
+            Answer(422, "the rules are wrong; those in force stay", Wrong),
+            Answer(503, "not written to the topic; those in force stay"),
+        ),
+        (Parameter("dry-run", bool, "true says what would change and changes nothing"),),
+        takes=(("application/yaml", str),),
+        optional=True,
+    ),
+)
+
+
+def openapi() -> dict[str, Any]:
+    """The OpenAPI document of a worker, from the types."""
+    return document("worker", "Health, and the rules that a worker follows.", (*OPERATIONS, *HEALTH))
 
 
 class Refused(Exception):
@@ -70,35 +138,35 @@ class Admin:
 
     async def _allowlist(self, _: web.Request) -> web.Response:
         """Hits by the digest of each entry: like metrics, it names nobody to those who do not know the entry."""
-        return _json({"hits": {entry_digest(key): count for key, count in sorted(self._hits().items())}})
+        return _json(Hits({entry_digest(key): count for key, count in sorted(self._hits().items())}))
 
     async def _show(self, _: web.Request) -> web.Response:
         rules = self.live()
-        return _json({"rules": rules.label, "values": rules})
+        return _json(InForce(rules.label, rules))
 
     async def _change(self, request: web.Request) -> web.Response:
         try:
             identity = self._allowed(request)
             data = await self._sent(request)
         except Refused as refused:
-            return _json({"error": str(refused)}, refused.status)
+            return _json(Problem(str(refused)), refused.status)
         found, before = rules_file.parse(data, self._settings.tenant), self.live()
         if found.rules is None:
             self._metrics.rules_files.labels("refused").inc()
-            problems = [{"line": item.line, "path": item.path, "text": item.text} for item in found.problems]
-            return _json({"problems": problems, "kept": before.label}, 422)
-        answer: dict[str, Any] = {"rules": found.rules.label, "changes": changes(before, found.rules)}
+            problems = [Mistake(item.line, item.path, item.text) for item in found.problems]
+            return _json(Wrong(problems, before.label), 422)
+        changed = changes(before, found.rules)
         if request.query.get("dry-run") == "true":
-            return _json(answer | {"applied": False})
+            return _json(Changed(found.rules.label, changed, applied=False))
         try:
             said = await rules_topic.put(self._settings, found.rules)
         except rules_topic.PublishError as error:
-            return _json({"error": f"{error}", "kept": before.label}, 503)
+            return _json(Problem(f"{error}; {before.label} stays in force"), 503)
         self._metrics.rules_files.labels("published").inc()
         log.warning(
             "%s (%s) put rules %s in place of %s", identity.name, identity.role, found.rules.label, before.label
         )
-        return _json(answer | {"applied": True, "topic": said.topic, "offset": said.offset})
+        return _json(Changed(found.rules.label, changed, applied=True, topic=said.topic, offset=said.offset))
 
     def _allowed(self, request: web.Request) -> Identity:
         """Who asks, where they may change rules.

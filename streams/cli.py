@@ -204,7 +204,7 @@ def _limiter(parsed: argparse.Namespace) -> int:
     try:
         from streams.limiter import command
     except ImportError as error:
-        raise ConfigError(f"{error.name} is missing: pip install 'distilwatch[limiter]'") from error
+        raise ConfigError(f"{error.name} is missing: install distilwatch with its extra `limiter`") from error
 
     return command.run(_settings(parsed, **given))
 

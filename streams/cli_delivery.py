@@ -1,12 +1,14 @@
-"""Commands of what leaves: sinks, exports, and the proof that the whole way works.
+"""Commands of what leaves: sinks, exports, documents of interfaces, and the proof that the whole way works.
 
-What lives here: how ``sinks``, ``export`` and ``selftest`` are called. What does not: what they do.
+What lives here: how ``sinks``, ``export``, ``openapi`` and ``selftest`` are called. What does not: what they do.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 
+from models.errors import ConfigError
 from streams.cli_common import Command, core_settings, secret_of, settings_of
 
 
@@ -46,6 +48,26 @@ def _selftest(parsed: argparse.Namespace) -> int:
     return command.run(parsed, settings=lambda: settings_of(parsed), secret=lambda: secret_of(core_settings()))
 
 
+def _declare_openapi(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("process", choices=("limiter", "intake", "worker"), help="whose interface")
+
+
+def _openapi(parsed: argparse.Namespace) -> int:
+    import msgspec
+
+    try:
+        if parsed.process == "limiter":
+            from streams.limiter.http import openapi
+        elif parsed.process == "intake":
+            from streams.limiter.intake import openapi
+        else:
+            from streams.admin import openapi
+    except ImportError as error:
+        raise ConfigError(f"{error.name} is missing: install distilwatch with its extra `limiter`") from error
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(openapi()), indent=2).decode() + "\n")
+    return 0
+
+
 COMMANDS = {
     "sinks": Command(
         "say who is told of alerts, and send one of them a test",
@@ -58,6 +80,12 @@ COMMANDS = {
         _declare_export,
         _export,
         ("export --format ocsf alerts.jsonl", "export --format stix alerts.jsonl --out bundle.json"),
+    ),
+    "openapi": Command(
+        "write what a process answers over HTTP as an OpenAPI document",
+        _declare_openapi,
+        _openapi,
+        ("openapi limiter", "openapi intake", "openapi worker"),
     ),
     "selftest": Command(
         "send a campaign of our own in, and see its alert and signals come out",

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
-from typing import Literal, Protocol
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final, Literal, Protocol
 
 import msgspec
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from streams.config import HttpSettings
+from streams.openapi import Answer, Operation
 
 LOOK_S = 1.0
+HEALTHY, READY, METRICS = ("/-/healthy", "/healthz"), ("/-/ready", "/readyz"), "/metrics"
 State = Literal["ok", "starting", "degraded", "down"]
 
 
@@ -30,10 +32,33 @@ class Component(msgspec.Struct, frozen=True):
     since: str = ""  # when the state began, UTC; ``Health`` fills it in
 
 
+class HealthAnswer(msgspec.Struct, frozen=True):
+    """The worst state of all parts, and each of them."""
+
+    status: State
+    components: dict[str, Component]
+
+
 class Measured(Protocol):
     """Whatever keeps its metrics in a registry of its own."""
 
     registry: CollectorRegistry
+
+
+def _operations() -> Iterator[Operation]:
+    for paths, well, ill in (
+        (HEALTHY, "this process should go on living", "a part is down: start the process again"),
+        (READY, "it has what it needs, and works", "a part is down or starting"),
+    ):
+        for path in paths:
+            answers = (Answer(200, well, HealthAnswer), Answer(503, ill, HealthAnswer))
+            yield Operation("get", path, "How each part of the process is", answers, guarded=False)
+    exported = Answer(200, "in the text form of Prometheus", str, "text/plain")
+    yield Operation("get", METRICS, "Metrics", (exported,), guarded=False)
+
+
+OPERATIONS: Final = tuple(_operations())
+"""Of every process of ours that serves health."""
 
 
 class Health:
@@ -90,11 +115,11 @@ class Health:
 
     def add_to(self, application: web.Application) -> None:
         """Serve the paths as part of an application that listens elsewhere."""
-        for path in ("/-/healthy", "/healthz"):
+        for path in HEALTHY:
             application.router.add_get(path, self._healthy)
-        for path in ("/-/ready", "/readyz"):
+        for path in READY:
             application.router.add_get(path, self._ready)
-        application.router.add_get("/metrics", self._export)
+        application.router.add_get(METRICS, self._export)
 
     async def stop(self) -> None:
         """Close the server."""
@@ -113,7 +138,7 @@ class Health:
         components = self.components()
         states = {component.state for component in components.values()}
         worst: State = next((state for state in ("down", "starting", "degraded") if state in states), "ok")
-        body = msgspec.json.encode({"status": worst, "components": components})
+        body = msgspec.json.encode(HealthAnswer(worst, components))
         status = 503 if states & set(failing) else 200
         return web.Response(body=body, status=status, content_type="application/json")
 

@@ -38,7 +38,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\S*)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 PROGRAMS = ("distilwatch", "make", "python", "pip", "docker", "redis-cli", "chrt", "run", "kubectl", "kustomize")
 PLACEHOLDER = re.compile(r"…|\b[A-Z]{4,}\b(?!=)|[<>]")
-SERVERS = re.compile(r"distilwatch (?:worker|limiter|intake|console(?! token| openapi))\b(?!.*openapi)")
+SERVERS = re.compile(r"distilwatch (?:worker|limiter|intake|console(?! token))\b")
 FROM_TOPICS = re.compile(r"--brokers|alerts |allow |topics list|worker")
 
 

@@ -15,9 +15,12 @@ from aiohttp import web
 from models.enforcement import Held
 from models.limits import ID_BYTES_MAX
 from streams.clock import wall_ms
+from streams.health import OPERATIONS as HEALTH
 from streams.limiter.checks import Answer, Check, Checks
 from streams.limiter.rls import RateLimits
 from streams.limiter.serving import answer_json
+from streams.openapi import JSON, Operation, Parameter, Problem, document
+from streams.openapi import Answer as Said
 
 BODY_BYTES_MAX: Final = 1 << 20
 BULK_MAX: Final = 1_000
@@ -91,55 +94,62 @@ class Decisions(msgspec.Struct, frozen=True):
     reset: bool = False
 
 
-class Problem(msgspec.Struct, frozen=True):
-    """Why a call was not answered."""
-
-    error: str
-
-
+NO_CHECK: Final = Said(400, "not a check that can be made: the error says why")
+TOO_LARGE: Final = Said(413, f"a body has {BODY_BYTES_MAX:,} bytes at most")
 OPERATIONS: Final = (
-    ("get", "/v1/check/{account_id}", "Check one account; hits=0 looks and draws nothing", None, CheckAnswer),
-    ("post", "/v1/check", "Check up to 1,000 accounts", BulkRequest, BulkAnswer),
-    (
+    Operation(
+        "get",
+        "/v1/check/{account_id}",
+        "Check one account",
+        (Said(200, "what to do with the request, and why", CheckAnswer), NO_CHECK),
+        (
+            Parameter("account_id", Account, "who sent the request"),
+            Parameter("hits", Hits, "0 looks and draws nothing"),
+        ),
+    ),
+    Operation(
+        "post",
+        "/v1/check",
+        f"Check up to {BULK_MAX:,} accounts",
+        (Said(200, "answers in the order of the checks", BulkAnswer), NO_CHECK, TOO_LARGE),
+        takes=((JSON, BulkRequest),),
+    ),
+    Operation(
         "get",
         "/v1/decisions/stream",
-        "Decisions: all with startup=true, then what changed since=CURSOR",
-        None,
-        Decisions,
+        "Decisions: all with startup=true, then what changed",
+        (
+            Said(200, "what is new and what is gone", Decisions),
+            Said(400, "startup is no truth value, or limit is out of bounds"),
+            Said(503, "signals have not been read from Redis yet", retry=True),
+        ),
+        (
+            Parameter("startup", bool, "true begins anew with all decisions"),
+            Parameter("since", str, "the cursor of the answer before"),
+            Parameter("after", str, "the next of the page before"),
+            Parameter("limit", Annotated[int, msgspec.Meta(ge=1, le=PAGE_MAX)], "decisions in one answer"),
+        ),
     ),
+    Operation(
+        "post",
+        "/json",
+        "Envoy's rate limit service: envoy.service.ratelimit.v3.RateLimitRequest in the JSON form of protobuf",
+        (
+            Said(200, "a RateLimitResponse: within the limits", dict[str, Any]),
+            Said(429, "a RateLimitResponse: over a limit", dict[str, Any]),
+            Said(400, "not a RateLimitRequest"),
+            TOO_LARGE,
+        ),
+        takes=((JSON, dict[str, Any]),),
+    ),
+    Operation("get", "/openapi.json", "This document", (Said(200, "this document", dict[str, Any]),)),
 )
 
 
 def openapi() -> dict[str, Any]:
     """The OpenAPI document, from the types."""
-    _, components = msgspec.json.schema_components(
-        (CheckAnswer, BulkRequest, BulkAnswer, Decisions, Problem), ref_template="#/components/schemas/{name}"
-    )
-    paths: dict[str, Any] = {}
-    for method, path, summary, takes, gives in OPERATIONS:
-        operation: dict[str, Any] = {"summary": summary, "responses": {"200": _content(gives, "the answer")}}
-        operation["responses"]["default"] = _content(Problem, "not answered")
-        operation["parameters"] = _parameters(path)
-        if takes is not None:
-            operation["requestBody"] = {"required": True} | _content(takes)
-        paths.setdefault(path, {})[method] = operation
-    info = {"title": "distilwatch limiter", "version": "1"}
-    return {"openapi": "3.1.0", "info": info, "paths": paths, "components": {"schemas": components}}
-
-
-def _content(kind: type, description: str = "") -> dict[str, Any]:
-    schema = {"$ref": f"#/components/schemas/{kind.__name__}"}
-    return ({"description": description} if description else {}) | {"content": {"application/json": {"schema": schema}}}
-
-
-def _parameters(path: str) -> list[dict[str, Any]]:
-    if path.endswith("{account_id}"):
-        queries = {"hits": "integer"}
-        named = [{"name": "account_id", "in": "path", "required": True, "schema": {"type": "string"}}]
-    else:
-        queries = {} if path == "/v1/check" else dict.fromkeys(("startup", "since", "after", "limit"), "string")
-        named = []
-    return named + [{"name": name, "in": "query", "schema": {"type": kind}} for name, kind in queries.items()]
+    text = "What gateways ask before they pass a request on. Nothing is an answer too: without us requests pass."
+    return document("limiter", text, (*OPERATIONS, *HEALTH))
 
 
 class CheckApi:
@@ -194,6 +204,8 @@ class CheckApi:
         limit = query.get("limit", str(PAGE_MAX))
         if not limit.isdecimal() or not 0 < int(limit[:9]) <= PAGE_MAX:
             return answer_json(400, Problem(f"limit must be from 1 to {PAGE_MAX}"))
+        if query.get("startup", "false") not in ("true", "false"):
+            return answer_json(400, Problem("startup is true or false"))
         if not replica.loaded:
             return answer_json(503, Problem("signals have not been read from Redis yet"), Retry_After="1")
         now_ms = wall_ms()

@@ -21,11 +21,14 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from models.limits import RECORD_BYTES_MAX
+from models.request import Request
 from streams.config import Settings, client_options
+from streams.health import OPERATIONS as HEALTH
 from streams.health import Component, Health
 from streams.limiter.bodies import Record, Sorter, split
 from streams.limiter.metrics import IntakeMetrics
 from streams.limiter.serving import Listener, answer_json, check_exposure, end_all, guarded, until_told
+from streams.openapi import JSON, Answer, Operation, Problem, document
 from streams.topics import Topics
 
 log = logging.getLogger("distilwatch.intake")
@@ -35,6 +38,7 @@ SEND_S: Final = 10.0
 SHOWN_MAX: Final = 100
 """Refused records named in an answer; all are counted."""
 BACKOFF_S: Final = 1.0
+PATH: Final = "/v1/events"
 
 
 class Refused(msgspec.Struct, frozen=True):
@@ -50,6 +54,29 @@ class IntakeAnswer(msgspec.Struct, frozen=True):
     accepted: int
     rejected: int
     rejects: list[Refused]
+
+
+OPERATIONS: Final = (
+    Operation(
+        "post",
+        PATH,
+        "Request events: one, an array, or one a line; in any known form, gzip or plain",
+        (
+            Answer(200, "the accepted ones are confirmed by the brokers", IntakeAnswer),
+            Answer(400, "no record was good", IntakeAnswer),
+            Answer(413, "the body is too large, as sent or once expanded"),
+            Answer(429, "too much is on its way to Kafka", retry=True),
+            Answer(503, "Kafka is not reached or did not confirm: send the body again", retry=True),
+        ),
+        takes=((JSON, Request | list[Request]), ("application/x-ndjson", str)),
+    ),
+)
+
+
+def openapi() -> dict[str, Any]:
+    """The OpenAPI document, from the types."""
+    text = "Where gateways send request events. A body may be sent again: the same event_id counts once."
+    return document("intake", text, (*OPERATIONS, *HEALTH))
 
 
 class Intake:
@@ -69,7 +96,7 @@ class Intake:
             client_max_size=mine.body_bytes,
             middlewares=[guarded(mine.token, lambda _: self._count_body(401))],
         )
-        self._application.router.add_post("/v1/events", self._events)
+        self._application.router.add_post(PATH, self._events)
         Health(settings.http, self.metrics, {"kafka": self._kafka_state}).add_to(self._application)
         self.listener = Listener(self._application)
 
@@ -171,11 +198,11 @@ class Intake:
 
 
 def _later(status: int, why: str) -> web.Response:
-    return answer_json(status, {"error": why}, Retry_After="2")
+    return answer_json(status, Problem(why), Retry_After="2")
 
 
 def _too_large(limit: int) -> web.Response:
-    return answer_json(413, {"error": f"a body has {limit} bytes at most: send fewer records at once"})
+    return answer_json(413, Problem(f"a body has {limit} bytes at most: send fewer records at once"))
 
 
 def run(settings: Settings) -> int:

@@ -66,6 +66,8 @@ class RateLimits:
     async def json(self, body: bytes) -> tuple[bool, bytes]:
         """One call as JSON: whether it is over, and the response; raises ValueError where it cannot be read."""
         request = RateLimitRequest()
+        if not body.lstrip().startswith(b"{"):
+            raise ValueError("not a RateLimitRequest")  # a bare text would be read as an empty one
         try:
             json_format.Parse(body, request, ignore_unknown_fields=True, max_recursion_depth=16)
         except (json_format.ParseError, UnicodeDecodeError, RecursionError) as error:

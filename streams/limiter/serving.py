@@ -17,6 +17,7 @@ from aiohttp.typedefs import Middleware
 
 from models.errors import ConfigError
 from streams.config import LOOPBACK, HttpSettings, Secret
+from streams.openapi import Problem
 
 OPEN_PATHS = ("/-/", "/healthz", "/readyz", "/metrics")
 """Health and metrics need no token: they name no account."""
@@ -33,7 +34,10 @@ def check_exposure(http: HttpSettings, token: Secret | None, name: str) -> None:
 
 
 def guarded(token: Secret | None, count: Callable[[str], None]) -> Middleware:
-    """A middleware that wants ``Authorization: Bearer`` or ``X-Api-Key`` with the token, where there is one."""
+    """A middleware that wants ``Authorization: Bearer`` or ``X-Api-Key`` with the token, where there is one.
+
+    What goes wrong is told as JSON, whatever it is.
+    """
     wanted = token.reveal().encode() if token else b""
 
     @web.middleware
@@ -43,8 +47,13 @@ def guarded(token: Secret | None, count: Callable[[str], None]) -> Middleware:
             given = request.headers.get("X-Api-Key", bearer).encode("utf-8", "replace")
             if not hmac.compare_digest(given, wanted):
                 count("token")
-                return answer_json(401, {"error": "a token is needed: Authorization: Bearer TOKEN"})
-        response: web.StreamResponse = await handler(request)
+                return answer_json(401, Problem("a token is needed: Authorization: Bearer TOKEN"))
+        try:
+            response: web.StreamResponse = await handler(request)
+        except web.HTTPException as error:  # no such path, another method, a body too large: as JSON, like all else
+            response = answer_json(error.status, Problem(error.reason))
+            if "Allow" in error.headers:
+                response.headers["Allow"] = error.headers["Allow"]
         return response
 
     return guard

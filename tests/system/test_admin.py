@@ -17,6 +17,7 @@ from streams.console.tokens import add_token
 from streams.desk import new_label
 from streams.rules_text import rendered
 from tests.letter import letter
+from tests.streams.test_openapi import conforms
 from tests.system.deployment import System
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
@@ -40,9 +41,11 @@ def call(system: System, data: bytes | None = None, query: str = "", **headers: 
     request = urllib.request.Request(url, data=data, headers={k.replace("_", "-"): v for k, v in headers.items()})
     try:
         with urllib.request.urlopen(request, timeout=20) as answer:
-            return answer.status, json.loads(answer.read())
+            status, body = answer.status, json.loads(answer.read())
     except urllib.error.HTTPError as error:
-        return error.code, json.loads(error.read())
+        status, body = error.code, json.loads(error.read())
+    conforms("worker", "get" if data is None else "post", "/v1/rules", status, body)
+    return status, body
 
 
 async def on_topic(system: System) -> list[str]:

@@ -47,9 +47,13 @@ class LimiterProcess(Process):
         self.env |= env
 
     def start(self) -> None:
+        self.start_only()
+        wait_for(self.ready, "the limiter's signals")
+
+    def start_only(self) -> None:
+        """Start, and wait for no signals: there may be no Redis."""
         ports = ["--grpc-port", str(self.grpc_port), "--http-port", str(self.http_port)]
         self.launch([sys.executable, "-m", "streams", "limiter", *ports], self.http_port, env=self.env)
-        wait_for(self.ready, "the limiter's signals")
 
     def ready(self) -> bool:
         return call(f"{self.url}/-/ready")[0] == 200
