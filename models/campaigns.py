@@ -7,7 +7,7 @@ at slice ends that depend on the rows alone, so arrival order, batches and speed
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +28,7 @@ from models.newcomers import Lookout, find_newcomers, had_time
 from models.pending import Pending
 from models.rules import Rules
 from models.sighting import SIGHTING, SightingBatch
+from models.slices import Cut
 from models.strings import Strings
 from models.swarm import SETTLE_MS, find_swarm
 from models.templates import Templates, find_templates
@@ -309,8 +310,28 @@ class Campaigns:
 
     def snapshot(self) -> bytes:
         """The whole state."""
+        return self._packed(*self.directory.snapshot())
+
+    def restore(self, data: bytes) -> None:
+        """Take over a snapshot; raises WireError where it cannot be read."""
+        meta, arrays = unpack(data, "campaigns", 1)
+        self.directory.restore(meta, arrays)
+        self._load(meta, arrays)
+
+    def cut(self) -> Cut:
+        """The whole state, the directory in parts."""
+        fresh: dict[str, bytes] = {}
+        meta, arrays, names = self.directory.cut(fresh)
+        return Cut(self._packed(meta, arrays), names, fresh)
+
+    def join(self, rest: bytes, parts: Mapping[str, bytes]) -> None:
+        """Take over what ``cut`` gave; raises WireError where it cannot be read."""
+        meta, arrays = unpack(rest, "campaigns", 1)
+        self.directory.join(meta, arrays, parts)
+        self._load(meta, arrays)
+
+    def _packed(self, meta: dict[str, Any], arrays: dict[str, npt.NDArray[Any]]) -> bytes:
         waiting = self.pending.all()
-        meta, arrays = self.directory.snapshot()
         day, unlearnt = self._arrivals.snapshot()
         arrays |= unlearnt | {
             "events": self.covered.events.rows.view(np.uint8),
@@ -335,10 +356,8 @@ class Campaigns:
         told["orders"] = self.announcer.orders.snapshot()
         return pack("campaigns", 1, {**meta, **own, **told}, arrays)
 
-    def restore(self, data: bytes) -> None:
-        """Take over a snapshot; raises WireError where it cannot be read."""
-        meta, arrays = unpack(data, "campaigns", 1)
-        self.directory.restore(meta, arrays)
+    def _load(self, meta: dict[str, Any], arrays: dict[str, npt.NDArray[Any]]) -> None:
+        """Take over all but the directory."""
         self.covered.events.load(arrays["events"].view(self.covered.events.records.dtype))
         self.covered.keys.load(arrays["keys"].view(self.covered.keys.records.dtype))
         rows = arrays["pending_rows"].view(SIGHTING)

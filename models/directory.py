@@ -7,6 +7,7 @@ after its tables doubled.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,9 @@ from models.accounts import DAY_MS
 from models.admission import UNSET
 from models.compiled import jit
 from models.sighting import PROFILE
+from models.slices import Slices
 from models.strings import Strings
-from models.table import Table, fill, find, grown, insert
+from models.table import Table, fill, find, grown, insert, lookup
 
 ATTRIBUTES = ("payment", "network", "client", "email_domain")
 IDLE_DAYS = 28
@@ -25,14 +27,6 @@ IDLE_DAYS = 28
 forgotten before three weeks of silence, and everybody by the end of the day after four."""
 _COUNT = np.dtype([("key", "u8"), ("accounts", "i8")])
 _PLACE = np.dtype([("start", "i8"), ("size", "i4")], align=True)
-
-
-@jit
-def _lookup(index: npt.NDArray[np.int32], keys: npt.NDArray[np.uint64], wanted: npt.NDArray[np.uint64]) -> Any:
-    rows = np.empty(wanted.shape[0], np.int64)
-    for at in range(wanted.shape[0]):
-        rows[at] = find(index, keys, wanted[at])
-    return rows
 
 
 @jit
@@ -57,6 +51,9 @@ def _discount(values: npt.NDArray[np.uint64], records: Any, index: npt.NDArray[n
             records[find(index, records["key"], values[at])]["accounts"] -= 1
 
 
+_SLICED: dict[str, Any] = {"profiles": PROFILE, "id_sizes": np.int32, "ids": np.uint8}
+
+
 class Directory:
     """Profiles of the accounts known, with the popularity of their attributes."""
 
@@ -67,6 +64,8 @@ class Directory:
         self._ids = np.zeros(256, np.uint8)
         self._ids_end = 0
         self._popularity = {name: Table(_COUNT) for name in ATTRIBUTES}
+        self._slices = tuple(Slices(name, dtype) for name, dtype in _SLICED.items())
+        self._written = dict.fromkeys(_SLICED, 0)  # up to which place the slices were cut
         self.oldest_ms, self.newest_ms = 1 << 62, UNSET  # of all accounts ever added
 
     def __len__(self) -> int:
@@ -119,6 +118,8 @@ class Directory:
             used = table.rows["accounts"] > 0
             if 2 * int(used.sum()) < len(table):
                 table.keep(used)
+        for slices in self._slices:
+            slices.renew()
         stay = np.flatnonzero(~stale)
         places = self._places[: len(self)]
         ids = Strings(self._ids[: self._ids_end], np.append(places["start"], np.int64(self._ids_end))).take(stay)
@@ -146,7 +147,7 @@ class Directory:
 
     def rows(self, accounts: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
         """The directory row of each account hash, -1 where unknown."""
-        found: npt.NDArray[np.int64] = _lookup(self.profiles.index, self.profiles.records["key"], accounts)
+        found: npt.NDArray[np.int64] = lookup(self.profiles.index, self.profiles.records["key"], accounts)
         return found
 
     def customers(self, accounts: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
@@ -169,7 +170,7 @@ class Directory:
     def popularity(self, name: str, values: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
         """Accounts in the whole fleet that carry each value of attribute ``name``."""
         table = self._popularity[name]
-        slots = _lookup(table.index, table.records["key"], values)
+        slots = lookup(table.index, table.records["key"], values)
         return np.where(slots >= 0, table.records["accounts"][np.maximum(slots, 0)], 0)
 
     def snapshot(self) -> tuple[dict[str, list[int]], dict[str, npt.NDArray[Any]]]:
@@ -188,6 +189,30 @@ class Directory:
         self.__init__()  # type: ignore[misc]
         offsets = np.zeros(len(arrays["id_sizes"]) + 1, np.int64)
         np.cumsum(arrays["id_sizes"], out=offsets[1:])
-        self.add(arrays["profiles"].view(PROFILE), Strings(arrays["ids"], offsets))
+        if len(arrays["id_sizes"]):
+            self._append(arrays["profiles"].view(PROFILE), Strings(arrays["ids"], offsets))
         self._heard[: len(self)] = arrays["heard"]
         self.oldest_ms, self.newest_ms = meta["directory_ms"]
+
+    def cut(self, fresh: dict[str, bytes]) -> tuple[dict[str, list[int]], dict[str, npt.NDArray[Any]], list[str]]:
+        """As ``snapshot``, but what is only appended in parts: those not written before go into ``fresh``.
+
+        The last of what it gives are the names of all parts.
+        """
+        meta, arrays = self.snapshot()
+        sizes = {"profiles": len(self), "id_sizes": len(self), "ids": self._ids_end}
+        for slices in self._slices:
+            rows, end = arrays.pop(slices.name).view(_SLICED[slices.name]), sizes[slices.name]
+            slices.cut(range(self._written[slices.name], end), range(end), rows.__getitem__, fresh)
+        self._written = sizes
+        meta["directory"] = [len(self), self._ids_end]
+        return meta, arrays, [name for slices in self._slices for name in slices.names]
+
+    def join(self, meta: dict[str, list[int]], arrays: dict[str, npt.NDArray[Any]], parts: Mapping[str, bytes]) -> None:
+        """Take over what ``cut`` gave."""
+        count, end = meta["directory"]
+        sizes = {"profiles": count, "id_sizes": count, "ids": end}
+        slices = tuple(Slices(name, dtype) for name, dtype in _SLICED.items())
+        joined = {each.name: each.join(parts, range(sizes[each.name])) for each in slices}
+        self.restore(meta, arrays | joined)
+        self._slices, self._written = slices, sizes

@@ -98,6 +98,26 @@ def touch(
 
 
 @jit
+def places_of(cells: Cells, keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+    """The cell of each key, counted through all buckets; -1 where it has none any more."""
+    places = np.full(keys.shape[0], -1, np.int64)
+    mask = np.uint64(cells.shape[0] - 1)
+    for at in range(keys.shape[0]):
+        identity = keys[at] >> np.uint64(16)
+        tag = (identity >> np.uint64(16)) & np.uint64(0xFFFFFFFF)
+        for step in range(CHAIN):
+            place = np.int64((identity + np.uint64(step)) & mask)
+            for cell in range(CELLS):
+                value = cells[place, cell]
+                here = np.int64((value >> np.uint64(14)) & np.uint64(3)) == step
+                if places[at] < 0 and value != np.uint64(0) and value >> np.uint64(32) == tag and here:
+                    places[at] = place * CELLS + cell
+            if places[at] >= 0:
+                break
+    return places
+
+
+@jit
 def _settle(cells: Cells, identity: np.uint64, value: np.uint64) -> bool:
     """Put the key, customer and time of ``value`` into the first free cell of its chain; False where there is none."""
     mask = np.uint64(cells.shape[0] - 1)
@@ -136,6 +156,7 @@ class Doorkeeper:
         self._used_ms = UNSET
         self._expired_ms = UNSET
         self._scanned_tick = UNSET
+        self.rebuilds = 0  # how often cells moved, so that a place holds another key than before
 
     @property
     def nbytes(self) -> int:
@@ -168,7 +189,9 @@ class Doorkeeper:
         if now_ms - self._used_ms > (self.window + 1) * TICK_MS:
             self.cells = np.zeros((1 << BITS_MIN, CELLS), np.uint64)
             self.counts[0] = 0
+            self.rebuilds += 1
             return
+        self.rebuilds += 1
         tick = now_ms // TICK_MS & TICKS
         live = int(_renew(self.cells, tick, self.window))
         buckets = 1 << BITS_MIN
@@ -180,6 +203,7 @@ class Doorkeeper:
     def _rebuild(self, buckets: int, tick: int) -> None:
         old, self.cells = self.cells, np.zeros((buckets, CELLS), np.uint64)
         self.counts[0] = 0
+        self.rebuilds += 1
         _rehash(old, self.cells, self.counts, tick, self.window)
 
     def clocks(self) -> list[int]:

@@ -7,6 +7,7 @@ number of partitions changes no answer.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,10 @@ import numpy.typing as npt
 from models.admission import UNSET
 from models.doorkeeper import Doorkeeper
 from models.fanin_kernel import BLOCK, FORGET_MS, HOT, HOT_CUSTOMERS, WARM, WINDOW_MS, fold, gather, settle
-from models.pending import Pending
+from models.fanin_slices import FanInSlices
+from models.pending import Pending, rows_of
 from models.sighting import SIGHTING, SightingBatch
+from models.slices import Cut
 from models.table import Table, grown
 from models.wire import pack, unpack
 
@@ -54,6 +57,7 @@ class FanIn:
         self._entries_max = entries_max
         self._swept_ms = UNSET
         self.watermark_ms = UNSET
+        self._slices = FanInSlices()
 
     @property
     def nbytes(self) -> int:
@@ -100,6 +104,7 @@ class FanIn:
                 (self.ring, self.span),
                 pairs[total:],
             )
+        self._slices.use(batch.keys, self.doorkeeper)
         return self._gather(pairs[:total])
 
     def _gather(self, pairs: npt.NDArray[np.int64]) -> SightingBatch:
@@ -173,40 +178,72 @@ class FanIn:
     def _load_entries(self, entries: npt.NDArray[Any], hot: npt.NDArray[Any]) -> None:
         """Hold exactly ``entries`` and the hot records they point at."""
         entries, hot = _renumbered(entries, hot)
+        self._slices.renew_entries()
+        self._load_hot(hot)
+        self.warm.load(entries)
+
+    def _load_hot(self, hot: npt.NDArray[Any]) -> None:
         self.hot = grown(np.zeros(16, HOT), len(hot))
         self.hot[: len(hot)] = hot
         self.hot_count[0] = len(hot)
-        self.warm.load(entries)
 
     def snapshot(self) -> bytes:
         """The whole state."""
-        head, tail = int(self.span[0]), int(self.span[1])
-        waiting = self.pending.all()
         entries, hot = _renumbered(self.warm.rows, self.hot)
-        arrays = {
+        arrays: dict[str, npt.NDArray[Any]] = {
             "cells": self.doorkeeper.cells,
-            "cell_counts": self.doorkeeper.counts,
             "warm": entries.view(np.uint8),
             "hot": hot.view(np.uint8),
-            "ring": self.ring[np.arange(tail, head) & (len(self.ring) - 1)].view(np.uint8),
-            "rows": waiting.rows.view(np.uint8),
-            "keys": waiting.keys,
-            "offsets": waiting.offsets,
+            "ring": self._held(self._span).view(np.uint8),
         }
-        meta = {"head": head, "tail": tail, "size": len(self.ring), "swept": self._swept_ms, "evicted": self.evicted}
-        clocks = {"watermark": self.watermark_ms, "doorkeeper": self.doorkeeper.clocks()}
-        return pack("fanin", 1, meta | clocks, arrays)
+        return self._packed(arrays | rows_of(self.pending.all()), {})
 
     def restore(self, data: bytes) -> None:
         """Take over a snapshot; raises WireError where it cannot be read."""
         meta, arrays = unpack(data, "fanin", 1)
-        self.doorkeeper.load(arrays["cells"], arrays["cell_counts"], meta["doorkeeper"])
         self._load_entries(arrays["warm"].view(WARM), arrays["hot"].view(HOT))
+        self.pending.load(SightingBatch(arrays["rows"].view(SIGHTING), arrays["keys"], arrays["offsets"]))
+        self._load(meta, arrays["cell_counts"], arrays["cells"], arrays["ring"].view(SIGHTING))
+
+    def cut(self) -> Cut:
+        """The whole state, its tables and what waits in parts."""
+        fresh: dict[str, bytes] = {}
+        names = self.pending.cut(self.watermark_ms, fresh)
+        hot = self.hot[: int(self.hot_count[0])]
+        sizes = [self.doorkeeper.cells.size, len(self.warm), len(hot)]
+        names += self._slices.cut(self.doorkeeper, self.warm, hot, (self.ring, self._span), fresh)
+        return Cut(self._packed({}, {"sizes": sizes}), names, fresh)
+
+    def join(self, rest: bytes, parts: Mapping[str, bytes]) -> None:
+        """Take over what ``cut`` gave; raises WireError where it cannot be read."""
+        meta, arrays = unpack(rest, "fanin", 1)
+        cells, warm, hot, ring = self._slices.join(parts, meta["sizes"], range(meta["tail"], meta["head"]))
+        self._load_hot(hot)
+        self.warm.load(warm)
+        self.pending.join(parts, meta["watermark"])
+        self._load(meta, arrays["cell_counts"], cells, ring)
+
+    @property
+    def _span(self) -> range:
+        """The sequence numbers of the sightings held."""
+        return range(int(self.span[1]), int(self.span[0]))
+
+    def _held(self, span: range) -> npt.NDArray[Any]:
+        rows: npt.NDArray[Any] = self.ring[np.arange(span.start, span.stop) & (len(self.ring) - 1)]
+        return rows
+
+    def _packed(self, arrays: dict[str, npt.NDArray[Any]], counts: dict[str, list[int]]) -> bytes:
+        span, size = self._span, len(self.ring)
+        meta = {"head": span.stop, "tail": span.start, "size": size, "swept": self._swept_ms, "evicted": self.evicted}
+        clocks = {"watermark": self.watermark_ms, "doorkeeper": self.doorkeeper.clocks()}
+        return pack("fanin", 1, meta | clocks | counts, {"cell_counts": self.doorkeeper.counts} | arrays)
+
+    def _load(self, meta: dict[str, Any], counts: npt.NDArray[np.int64], cells: Any, ring: npt.NDArray[Any]) -> None:
+        self.doorkeeper.load(cells, counts, meta["doorkeeper"])
         self.ring = np.zeros(meta["size"], SIGHTING)
-        self.ring[np.arange(meta["tail"], meta["head"]) & (meta["size"] - 1)] = arrays["ring"].view(SIGHTING)
+        self.ring[np.arange(meta["tail"], meta["head"]) & (meta["size"] - 1)] = ring
         self.span[:] = meta["head"], meta["tail"]
         self._swept_ms, self.watermark_ms, self.evicted = meta["swept"], meta["watermark"], meta["evicted"]
-        self.pending.load(SightingBatch(arrays["rows"].view(SIGHTING), arrays["keys"], arrays["offsets"]))
 
 
 def _resized(ring: npt.NDArray[Any], size: int, tail: int, head: int) -> npt.NDArray[Any]:

@@ -6,7 +6,9 @@ that compares accounts. State per account is one fixed record; an account idle f
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +20,7 @@ from models.announce import Decisions
 from models.event import EventBatch
 from models.sighting import PROFILE, SHORT_TOKENS, SIGHTING, SightingBatch
 from models.sketch import Sketches
+from models.slices import Cut, Slices, Touched
 from models.strings import Strings
 from models.table import Table
 from models.wire import pack, unpack
@@ -48,6 +51,8 @@ class Observe:
         self.accounts = Table(ACCOUNT)
         self._held: tuple[EventBatch, Sketches] | None = None
         self._swept_ms = UNSET
+        self._slices = Slices("accounts", ACCOUNT)
+        self._touched: Touched | None = None  # kept once a snapshot in parts was asked for
 
     @property
     def watermark_ms(self) -> int:
@@ -105,7 +110,9 @@ class Observe:
         if self.rules is not None:
             facts["limits"] = limits_of = self.rules.rows_of(events)
             limits = self.rules.limits
-        marks, _ = update_accounts(facts, table.records, table.index, table.count, rows, limits)
+        marks, records = update_accounts(facts, table.records, table.index, table.count, rows, limits)
+        if self._touched is not None:
+            self._touched.add(records)
         decisions = self.rules.decide(events.account_id, marks, rows, limits_of) if self.rules else Decisions()
         told = np.flatnonzero(marks & (NEW | RENEWED))
         seen = SightingBatch(rows, sketches.keys, sketches.key_offsets)
@@ -123,21 +130,46 @@ class Observe:
         stale = self.accounts.rows["last_ts"] < self.watermark_ms - IDLE_MS  # whatever comes finds them idle
         if stale.any():
             self.accounts.keep(~stale)
+            self._slices.renew()
+            if self._touched is not None:
+                self._touched.clear()
 
     def snapshot(self) -> bytes:
         """The whole state, canonical: equal states give equal bytes."""
-        clock, seen = self.admission.snapshot()
-        held_events, held_sketches = self._held or (EventBatch.empty(), Sketches.empty().narrow())
-        arrays = {"seen": seen.view(np.uint8), "accounts": np.sort(self.accounts.rows, order="key").view(np.uint8)}
-        arrays |= held_events.arrays("event.") | held_sketches.arrays("sketch.")
-        rules = self.rules.snapshot() if self.rules else {}
-        return pack("observe", 1, {"clock": clock, "swept_ms": self._swept_ms, "rules": rules}, arrays)
+        rows = self.accounts.rows
+        return self._packed({"accounts": rows[np.argsort(rows["key"])].view(np.uint8)}, {})
 
     def restore(self, data: bytes) -> None:
         """Take over a snapshot; raises WireError where it cannot be read."""
         meta, arrays = unpack(data, "observe", 1)
+        self._load(meta, arrays, arrays["accounts"].view(ACCOUNT))
+
+    def cut(self) -> Cut:
+        """The whole state, the accounts in parts: a request touches one of them."""
+        used, fresh = range(len(self.accounts)), dict[str, bytes]()
+        if self._touched is None:
+            self._touched = Touched()
+            self._slices.renew()
+        self._slices.cut(self._touched.take(), used, lambda places: self.accounts.records[places], fresh)
+        return Cut(self._packed({}, {"accounts": len(used)}), self._slices.names, fresh)
+
+    def join(self, rest: bytes, parts: Mapping[str, bytes]) -> None:
+        """Take over what ``cut`` gave; raises WireError where it cannot be read."""
+        meta, arrays = unpack(rest, "observe", 1)
+        self._load(meta, arrays, self._slices.join(parts, range(meta["accounts"])))
+        self._touched = Touched()
+
+    def _packed(self, arrays: dict[str, npt.NDArray[Any]], counts: dict[str, int]) -> bytes:
+        clock, seen = self.admission.snapshot()
+        held_events, held_sketches = self._held or (EventBatch.empty(), Sketches.empty().narrow())
+        arrays = {"seen": seen.view(np.uint8)} | arrays
+        arrays |= held_events.arrays("event.") | held_sketches.arrays("sketch.")
+        rules = self.rules.snapshot() if self.rules else {}
+        return pack("observe", 1, {"clock": clock, "swept_ms": self._swept_ms, "rules": rules, **counts}, arrays)
+
+    def _load(self, meta: dict[str, Any], arrays: dict[str, npt.NDArray[Any]], accounts: npt.NDArray[Any]) -> None:
         self.admission.restore(meta["clock"], arrays["seen"].view(_seen_dtype(self.admission)))
-        self.accounts.load(arrays["accounts"].view(ACCOUNT))
+        self.accounts.load(accounts)
         self._swept_ms = meta["swept_ms"]
         rules = meta["rules"]
         if self.rules is not None:

@@ -6,6 +6,7 @@ does not: what the rows mean.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,8 +15,12 @@ import numpy.typing as npt
 
 from models.admission import UNSET
 from models.compiled import jit, jit_part
-from models.sighting import SightingBatch
+from models.sighting import SIGHTING, SightingBatch
+from models.wire import pack, unpack
 
+VERSION = 1
+PARTS_MAX = 256
+"""More parts than this are written as one."""
 MOVES_PER_ROW = 16
 """Rows further out of order than this on average are sorted instead."""
 
@@ -29,6 +34,8 @@ class Pending:
 
     def __init__(self) -> None:
         self._batches: list[SightingBatch] = []  # each in canonical order
+        self._new: list[SightingBatch] | None = None  # those of them that came since the last cut, once there was one
+        self._parts: list[tuple[int, int, int]] = []  # number, newest time in it, watermark when it was cut
 
     def __len__(self) -> int:
         return sum(len(batch) for batch in self._batches)
@@ -36,19 +43,18 @@ class Pending:
     def add(self, batch: SightingBatch) -> None:
         """Keep ``batch`` until the watermark has passed its rows."""
         if len(batch):
-            self._batches.append(_ordered(batch))
+            batch = _ordered(batch)
+            self._batches.append(batch)
+            if self._new is not None:
+                self._new.append(batch)
 
     def release(self, watermark_ms: int) -> SightingBatch:
         """All rows that count before ``watermark_ms``, in canonical order; they are kept no longer."""
-        due, kept = [], []
-        for batch in self._batches:
-            end = int(np.searchsorted(batch.rows["at"], watermark_ms))
-            if end:
-                due.append(batch.part(0, end))
-            if end < len(batch):
-                kept.append(batch.part(end, len(batch)))
-        self._batches = kept
-        return _ordered(SightingBatch.concat(due))
+        due = [batch.part(0, _until(batch, watermark_ms)) for batch in self._batches]
+        self._batches = _after(self._batches, watermark_ms)
+        if self._new is not None:
+            self._new = _after(self._new, watermark_ms)
+        return _ordered(SightingBatch.concat([batch for batch in due if len(batch)]))
 
     def all(self) -> SightingBatch:
         """Everything held, for a snapshot."""
@@ -58,6 +64,46 @@ class Pending:
         """Hold exactly ``batch``."""
         self._batches = []
         self.add(batch)
+
+    def cut(self, watermark_ms: int, fresh: dict[str, bytes]) -> list[str]:
+        """What is held, in parts by when it came: those not written before into ``fresh``, the names of all given.
+
+        ``watermark_ms`` is that of the last release: it tells which rows of a part are gone.
+        """
+        held = [part for part in self._parts if part[1] >= watermark_ms or part[2] == watermark_ms]
+        new = self._batches if self._new is None or len(held) >= PARTS_MAX else self._new
+        self._parts, self._new = held if new is self._new else [], []
+        if rows := _ordered(SightingBatch.concat(new)):
+            number = 1 + max((part[0] for part in held), default=-1)
+            fresh[f"pending/{number}"] = pack("pending", VERSION, {"at": watermark_ms}, rows_of(rows))
+            self._parts.append((number, int(rows.rows["at"][-1]), watermark_ms))
+        return [f"pending/{number}" for number, _, _ in self._parts]
+
+    def join(self, parts: Mapping[str, bytes], watermark_ms: int) -> None:
+        """Take over what ``cut`` gave; raises WireError where it cannot be read."""
+        self._batches, self._parts, self._new = [], [], []
+        for name, data in parts.items():
+            if name.startswith("pending/"):
+                meta, arrays = unpack(data, "pending", VERSION)
+                batch = SightingBatch(arrays["rows"].view(SIGHTING), arrays["keys"], arrays["offsets"])
+                self._parts.append((int(name.rpartition("/")[2]), int(batch.rows["at"][-1]), meta["at"]))
+                left = [batch] if meta["at"] == watermark_ms else _after([batch], watermark_ms)
+                self._batches += left
+
+
+def rows_of(batch: SightingBatch) -> dict[str, npt.NDArray[Any]]:
+    """A batch as arrays of a message."""
+    return {"rows": batch.rows.view(np.uint8), "keys": batch.keys, "offsets": batch.offsets}
+
+
+def _until(batch: SightingBatch, watermark_ms: int) -> int:
+    return int(np.searchsorted(batch.rows["at"], watermark_ms))
+
+
+def _after(batches: list[SightingBatch], watermark_ms: int) -> list[SightingBatch]:
+    """What of ordered ``batches`` counts at ``watermark_ms`` or later."""
+    left = [batch.part(end, len(batch)) if (end := _until(batch, watermark_ms)) else batch for batch in batches]
+    return [batch for batch in left if len(batch)]
 
 
 def _ordered(batch: SightingBatch) -> SightingBatch:

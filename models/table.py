@@ -39,6 +39,15 @@ def find(index: Index, keys: npt.NDArray[np.uint64], key: np.uint64) -> int:
 
 
 @jit
+def lookup(index: Index, keys: npt.NDArray[np.uint64], wanted: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+    """The row of each wanted key, or -1."""
+    rows = np.empty(wanted.shape[0], np.int64)
+    for at in range(wanted.shape[0]):
+        rows[at] = find(index, keys, wanted[at])
+    return rows
+
+
+@jit
 def insert(index: Index, key: np.uint64, row: int) -> None:
     """Point ``key``, which must not be in the index, at ``row``."""
     mask = np.uint64(len(index) - 1)

@@ -14,15 +14,15 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 import numpy as np
 
 from models.errors import WireError
 from models.wire import pack, unpack
+from streams.parts import CHUNK_BYTES, Part, Parts
 
-CHUNK_BYTES = 512 * 1024
-"""Below the broker's default record limit of 1 MiB with room for the batch around it."""
 VERSION = 1
 NOWHERE = -1
 BARRIER = b"barrier"
@@ -62,6 +62,7 @@ class Plan:
     marks: Sequence[Mark]
     idle: bool
     problem: str | None = None
+    parts: Parts | None = None  # of a snapshot in parts, which goes with the bytes of these
 
 
 def mark_record(mark: Mark) -> tuple[bytes, bytes]:
@@ -79,8 +80,13 @@ def read_mark(value: bytes) -> Mark:
         raise WireError(f"mark has an unexpected shape: {error}") from error
 
 
-def snapshot_records(data: bytes, *, generation: int, offset: int, idle: bool) -> list[tuple[bytes, bytes]]:
-    """Keys and values of a snapshot in writing order: chunks, then the header that makes them valid."""
+def snapshot_records(
+    data: bytes, *, generation: int, offset: int, idle: bool, parts: Parts | None = None
+) -> list[tuple[bytes, bytes]]:
+    """Keys and values of a snapshot in writing order: chunks, then the header that makes them valid.
+
+    ``parts`` of a snapshot in parts have been written before it.
+    """
     slot = generation % 2
     pieces = [data[at : at + CHUNK_BYTES] for at in range(0, len(data), CHUNK_BYTES)]
     records = []
@@ -88,7 +94,7 @@ def snapshot_records(data: bytes, *, generation: int, offset: int, idle: bool) -
         meta = {"generation": generation, "index": index}
         value = pack("chunk", VERSION, meta, {"data": np.frombuffer(piece, np.uint8)})
         records.append((f"chunk/{slot}/{index}".encode(), value))
-    header = {
+    header: dict[str, Any] = {
         "generation": generation,
         "offset": offset,
         "idle": idle,
@@ -96,6 +102,8 @@ def snapshot_records(data: bytes, *, generation: int, offset: int, idle: bool) -
         "bytes": len(data),
         "crc": zlib.crc32(data),
     }
+    if parts is not None:
+        header |= {"parts": msgspec.to_builtins(parts.held), "stale": parts.stale}
     records.append((f"snapshot/{slot}".encode(), pack("snapshot", VERSION, header, {})))
     return records
 
@@ -108,7 +116,7 @@ def make_plan(records: Iterable[tuple[bytes, bytes]], *, with_snapshot: bool) ->
         with_snapshot: the records begin with a snapshot; without it the fold starts empty.
     """
     chunks: list[bytes] = []
-    header: dict[str, int] | None = None
+    header: dict[str, Any] | None = None
     marks: list[Mark] = []
     try:
         for key, value in records:
@@ -128,7 +136,12 @@ def make_plan(records: Iterable[tuple[bytes, bytes]], *, with_snapshot: bool) ->
     except WireError as error:
         return Plan(None, None, [], False, str(error))
     kept = [mark for mark in marks if mark.generation >= header["generation"]]
-    return _checked(Plan(data, header["offset"], kept, bool(header["idle"])), header["generation"])
+    plan = Plan(data, header["offset"], kept, bool(header["idle"]), parts=_parts_of(header))
+    return _checked(plan, header["generation"])
+
+
+def _parts_of(header: dict[str, Any]) -> Parts | None:
+    return Parts(msgspec.convert(header["parts"], list[Part]), header["stale"]) if "parts" in header else None
 
 
 def _checked(plan: Plan, generation: int) -> Plan:

@@ -17,16 +17,19 @@ from typing import Any
 
 import msgspec
 from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
 
 from models import reasons
 from models.errors import WireError
 from models.event import Reject
+from models.slices import Cut
 from models.wire import pack
-from streams.checkpoint import BARRIER, NOWHERE, VERSION, Mark, Plan, mark_record, next_mark, snapshot_records
+from streams.checkpoint import BARRIER, NOWHERE, VERSION, Mark, Plan, mark_record, next_mark
 from streams.config import EngineSettings
 from streams.control import ControlLog
 from streams.metrics import Metrics
 from streams.outside import Outside
+from streams.snapshots import Snapshots
 from streams.stage import Controlled, Output, Record, Stage, StageSpec
 from streams.statelog import LogReader, RecoveryError, last_mark, read_plan
 
@@ -91,9 +94,7 @@ class Partition:
         self.idle = False
         self.snapshot_at = host.outside.now_s()  # a recovery has just brought the state here
         self._mark: Mark | None = None
-        # Partitions take their first snapshot at different times, so that their pauses do not add up.
-        spread = (number % host.partitions + 1) / host.partitions
-        self._snapshot_due = host.outside.now_s() + host.settings.snapshot_s * spread
+        self.snapshots = Snapshots(host.settings, number=number, partitions=host.partitions, now_s=host.outside.now_s())
         self._producer = host.outside.producer(
             **host.clients,
             transactional_id=f"{host.producer_prefix}-{number}",
@@ -146,25 +147,28 @@ class Partition:
             if source == "previous" and mark.snapshot_at == NOWHERE:
                 break
             plan = await read_plan(reader, self.state, barrier, at)
-            problem = plan.problem or self._restore_problem(plan)
+            problem = plan.problem or await self._restore_problem(reader, plan)
+            if problem is None and source == "previous":
+                await self.snapshots.disown(reader, self.state, barrier)
             if problem is None:
                 return (source if at != NOWHERE else "marks"), plan
             log.warning("%s/%d: %s snapshot refused: %s", self.state.topic, self.number, source, problem)
         # No marks to repeat: outputs keep their content, only where envelopes were cut may differ.
-        self._snapshot_due = 0.0
+        self.snapshots.forget()
+        await self.snapshots.disown(reader, self.state, barrier)
         self._mark = msgspec.structs.replace(mark, control_next={})
         self.stage = self.host.spec.make(self.number, self.host.partitions)
         return "earliest", Plan(None, None, [], mark.idle)
 
-    def _restore_problem(self, plan: Plan) -> str | None:
+    async def _restore_problem(self, reader: LogReader, plan: Plan) -> str | None:
         """Restore a fresh stage; the reason where the stage refuses, which an older snapshot may satisfy."""
         self.stage = self.host.spec.make(self.number, self.host.partitions)
-        if plan.snapshot is None:
-            return None
         try:
-            self.stage.restore(plan.snapshot)
+            await self.snapshots.restore(reader, self.state, self.stage, plan)
         except WireError as error:
             return str(error)
+        except (RecoveryError, KafkaError):
+            raise
         except Exception as error:  # A stage may meet bytes that its checks did not foresee.
             return place_of(error)
         return None
@@ -173,6 +177,7 @@ class Partition:
         """Fold again what was folded since the snapshot, at the same marks, and drop the outputs."""
         first = plan.marks[0].offset if plan.marks else mark.offset
         self.offset = min(beginning, first) if plan.offset is None else plan.offset
+        self.snapshots.offset = self.offset
         self.idle = plan.idle
         self._skip_gap(beginning)
         for step in plan.marks:
@@ -264,9 +269,9 @@ class Partition:
             self.emit(self.stage.idle())
         self.emit(self.stage.advance())
         idle = idle or self.idle
-        snapshot = self.stage.snapshot() if self.host.outside.now_s() >= self._snapshot_due else None
+        cut = self.snapshots.taken(self.stage, self.host.outside.now_s())
         async with self._producer.transaction():
-            at = None if snapshot is None else await self._send_snapshot(snapshot, idle)
+            at = None if cut is None else await self._send_snapshot(cut, idle)
             skips = tuple(sorted(self.quarantine.skips))
             mark = next_mark(self._mark, offset=self.offset, idle=idle, skips=skips, snapshot_at=at)
             mark = msgspec.structs.replace(mark, controls=controls, control_next=control_next)
@@ -277,7 +282,7 @@ class Partition:
             key, value = mark_record(mark)
             pending.append(await self._producer.send(self.state.topic, key=key, value=value, partition=self.number))
             await asyncio.gather(*pending)
-        self._committed(mark, snapshot)
+        self._committed(mark, cut)
 
     @property
     def has_news(self) -> bool:
@@ -303,18 +308,13 @@ class Partition:
                     self.host.metrics.control_refused.labels(self.host.spec.name, topic).inc()
         return outputs
 
-    async def _send_snapshot(self, data: bytes, idle: bool) -> int:
+    async def _send_snapshot(self, cut: Cut, idle: bool) -> int:
         newest = 1 if self._mark is None else self._mark.newest + 1
-        first: int | None = None
-        for key, value in snapshot_records(data, generation=newest, offset=self.offset, idle=idle):
-            sent = await self._producer.send(self.state.topic, key=key, value=value, partition=self.number)
-            if first is None:
-                first = int((await sent).offset)
-        if first is None:
-            raise RecoveryError("a snapshot has at least a header")
-        return first
+        return await self.snapshots.send(
+            self._producer, self.state, cut, generation=newest, offset=self.offset, idle=idle
+        )
 
-    def _committed(self, mark: Mark, snapshot: bytes | None) -> None:
+    def _committed(self, mark: Mark, cut: Cut | None) -> None:
         metrics, name = self.host.metrics, self.host.spec.name
         counts: dict[str, int] = {}
         for output in self.outputs:
@@ -323,12 +323,15 @@ class Partition:
             metrics.output_records.labels(name, topic).inc(count)
         self.outputs, self.output_bytes = [], 0
         self._mark, self.idle, self.changed = mark, mark.idle, False
-        if snapshot is not None:
+        if cut is not None:
             self.snapshot_at = self.host.outside.now_s()
-            settings = self.host.settings
-            spent_s = len(snapshot) * self.host.partitions / settings.snapshot_bytes_per_s
-            self._snapshot_due = self.host.outside.now_s() + max(settings.snapshot_s, spent_s)
-            metrics.snapshot_bytes.labels(name, str(self.number)).set(len(snapshot))
+            self.snapshots.committed(cut, self.offset, self.snapshot_at)
+            metrics.snapshot_bytes.labels(name, str(self.number)).set(self.snapshots.written_bytes)
+
+    @property
+    def replay_records(self) -> int:
+        """Records that would be folded again if the process died now."""
+        return max(0, self.offset - self.snapshots.offset)
 
     async def close(self) -> None:
         """Give up the producer; an open transaction is left to the next owner, who aborts it."""

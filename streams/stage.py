@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from models.orders import Orders
+from models.slices import Cut
 
 
 class Record(NamedTuple):
@@ -77,6 +78,21 @@ class Controlled(Protocol):
 
     def control(self, topic: str, key: bytes, value: bytes) -> list[Output]:
         """Take one record of a control topic (full topic name; an empty value deletes the key)."""
+
+
+@runtime_checkable
+class Sliced(Protocol):
+    """What a stage offers whose state is large: snapshots in parts, each part written once.
+
+    ``join`` on a fresh stage leads to the state at ``cut``. A stage may keep what it has given since the last ``cut``,
+    so after one that did not come to be committed it must not be used any more.
+    """
+
+    def cut(self) -> Cut:
+        """The whole state: what changes, the names of all parts, and the parts that were not given before."""
+
+    def join(self, rest: bytes, parts: Mapping[str, bytes]) -> None:
+        """Replace the state of a fresh stage; WireError if it cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from where ``advance`` and ``idle`` fell; numbers of envelopes follow from offse
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -37,6 +37,7 @@ from models.strings import Strings
 from models.wire import pack, unpack
 from streams.config import Settings
 from streams.inbox import Counts, Inbox, Said, counted, left_out, plain, sent
+from streams.kept import Kept
 from streams.stage import Output, Record, StageSpec
 from streams.topics import Topics
 
@@ -56,11 +57,12 @@ class Place:
     tenant: str = "default"  # whose rules hold
 
 
-class ObserveStage:
+class ObserveStage(Kept):
     """Requests of one partition in; sightings by key, profiles and rejects out."""
 
     def __init__(self, place: Place, keyed: KeyedHash, sketcher: Sketcher, rules: AccountRules) -> None:
         self.observe = Observe(rules)
+        super().__init__(self.observe)
         self._rules = rules
         self.orders = rules.orders
         self._place = place
@@ -169,11 +171,10 @@ class ObserveStage:
         """Events by outcome and reason, and what the allowlist left out."""
         return {**self._counts, **left_out(self.orders)}
 
-    def snapshot(self) -> bytes:
-        """The whole state."""
+    def _packed(self, operator: bytes) -> bytes:
         rows, profiles, ids = self._gathered()
         meta = {
-            "operator": self.observe.snapshot(),
+            "operator": operator,
             "rules": self._rules.rules.encode(),
             "next_offset": self._next_offset,
             "idle": self._idle,
@@ -182,22 +183,22 @@ class ObserveStage:
         }
         return pack("observe-stage", VERSION, meta, rows_arrays(rows) | profile_arrays(profiles, ids))
 
-    def restore(self, data: bytes) -> None:
-        """Take over a snapshot; raises WireError where it cannot be read."""
+    def _load(self, data: bytes, restore: Callable[[bytes], None]) -> None:
         meta, arrays = unpack(data, "observe-stage", VERSION)
         self._rules.use(_rules(meta.get("rules", b"")))
-        self.observe.restore(meta["operator"])
+        restore(meta["operator"])
         self._next_offset, self._idle = meta["next_offset"], meta["idle"]
         self._said, self._counts = Said(*meta["said"]), counted(meta["counts"])
         known = read_profiles(arrays)
         self._seen = [Seen(read_rows(arrays), known["profiles"], known["ids"])]
 
 
-class FanInStage:
+class FanInStage(Kept):
     """Sightings of one share of the keys in; uses of hot keys out."""
 
     def __init__(self, place: Place) -> None:
         self.fanin = FanIn()
+        super().__init__(self.fanin)
         self._place = place
         self._inbox = Inbox()
         self._said = Said()
@@ -249,10 +250,9 @@ class FanInStage:
         pushed_out = self.fanin.evicted + int(self.fanin.doorkeeper.counts[1])
         return {**self._counts, ("repeated", ""): self._inbox.repeated, ("evicted", ""): pushed_out}
 
-    def snapshot(self) -> bytes:
-        """The whole state."""
+    def _packed(self, operator: bytes) -> bytes:
         meta = {
-            "operator": self.fanin.snapshot(),
+            "operator": operator,
             "inbox": self._inbox.state(),
             "said": [self._said.watermark_ms, self._said.idle],
             "fanins": self._fanins,
@@ -260,19 +260,19 @@ class FanInStage:
         }
         return pack("fanin-stage", VERSION, meta, {})
 
-    def restore(self, data: bytes) -> None:
-        """Take over a snapshot; raises WireError where it cannot be read."""
+    def _load(self, data: bytes, restore: Callable[[bytes], None]) -> None:
         meta, _ = unpack(data, "fanin-stage", VERSION)
-        self.fanin.restore(meta["operator"])
+        restore(meta["operator"])
         self._inbox, self._said = Inbox.of(meta["inbox"]), Said(*meta["said"])
         self._fanins, self._counts = meta["fanins"], counted(meta["counts"])
 
 
-class CampaignsStage:
+class CampaignsStage(Kept):
     """Hubs and profiles of the whole fleet in; alerts and signals out."""
 
     def __init__(self, topics: Topics, announcer: Announcer, tenant: str = "default") -> None:
         self.campaigns = Campaigns(announcer)
+        super().__init__(self.campaigns)
         self.orders = announcer.orders
         self._topics = topics
         self._tenant = tenant  # whose rules hold
@@ -327,10 +327,9 @@ class CampaignsStage:
         """Rows in, decisions out, envelopes that came again, and what the allowlist left out."""
         return {**self._counts, **left_out(self.orders), ("repeated", ""): self._inbox.repeated}
 
-    def snapshot(self) -> bytes:
-        """The whole state."""
+    def _packed(self, operator: bytes) -> bytes:
         meta = {
-            "operator": self.campaigns.snapshot(),
+            "operator": operator,
             "rules": self.campaigns.rules.encode(),
             "inbox": self._inbox.state(),
             "finished": self._finished,
@@ -338,11 +337,10 @@ class CampaignsStage:
         }
         return pack("campaigns-stage", VERSION, meta, {})
 
-    def restore(self, data: bytes) -> None:
-        """Take over a snapshot; raises WireError where it cannot be read."""
+    def _load(self, data: bytes, restore: Callable[[bytes], None]) -> None:
         meta, _ = unpack(data, "campaigns-stage", VERSION)
         self.campaigns.rules = _rules(meta.get("rules", b""))
-        self.campaigns.restore(meta["operator"])
+        restore(meta["operator"])
         self._inbox, self._finished = Inbox.of(meta["inbox"]), meta["finished"]
         self._counts = counted(meta["counts"])
 

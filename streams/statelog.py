@@ -14,6 +14,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from models.errors import DistilwatchError, WireError
 from streams.checkpoint import NOWHERE, Mark, Plan, make_plan, read_mark
+from streams.parts import PREFIX, Parts, assembled, runs
 from streams.topics import count_partitions
 
 TAIL_RECORDS = (64, 2_048, 65_536)
@@ -113,6 +114,29 @@ def _decoded(value: bytes, where: TopicPartition) -> Mark:
         return read_mark(value)
     except WireError as error:
         raise RecoveryError(f"{where.topic}/{where.partition}: the last mark cannot be read: {error}") from error
+
+
+async def read_parts(reader: LogReader, where: TopicPartition, parts: Parts) -> dict[str, bytes]:
+    """The bytes of a snapshot's parts by name.
+
+    Raises:
+        WireError: a part is missing or torn.
+    """
+    records: dict[bytes, bytes] = {}
+    for run in runs(parts.held):
+        async for batch in reader.read(where, run.start, run.stop):
+            records |= {record.key: record.value for record in batch if (record.key or b"").startswith(PREFIX)}
+    return assembled(parts.held, records)
+
+
+async def part_keys(reader: LogReader, where: TopicPartition, barrier: int) -> set[bytes]:
+    """The keys of all parts that are in the log, needed or not."""
+    found: set[bytes] = set()
+    async for batch in reader.read(where, await reader.beginning(where), barrier):
+        for record in batch:
+            if (record.key or b"").startswith(PREFIX):
+                (found.add if record.value else found.discard)(record.key)
+    return found
 
 
 async def read_plan(reader: LogReader, where: TopicPartition, barrier: int, at: int) -> Plan:

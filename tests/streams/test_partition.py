@@ -67,7 +67,7 @@ class Bench:
         async for batch in self.reader.read(self.input, partition.offset, stop):
             partition.fold(batch)
         if snapshot:
-            partition._snapshot_due = 0.0
+            partition.snapshots.due_s = 0.0
         await partition.commit()
 
     async def damage(self, count: int) -> None:
