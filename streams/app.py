@@ -163,7 +163,10 @@ def engine_state(engine: Engine) -> Component:
         return Component("degraded", f"the broker has not answered for {silence:.0f} s: input waits there")
     if engine.poison_age_s < POISON_SHOWN_S:
         return Component("degraded", "records were set aside because they raised: see the rejects topic")
-    return Component("ok", f"{len(engine.live)} partitions")
+    size, records = engine.restart_work
+    return Component(
+        "ok", f"{len(engine.live)} partitions; a restart reads {size / 1e6:,.1f} MB, folds {records:,} again"
+    )
 
 
 def projection_state(projection: Projection) -> Component:

@@ -118,6 +118,12 @@ class Engine(ConsumerRebalanceListener):  # type: ignore[misc]
         return max(now - since, self.outside.wall_s() - stamp / 1000)
 
     @property
+    def restart_work(self) -> tuple[int, int]:
+        """Bytes that a recovery of all live partitions would read now, and records that it would fold again."""
+        live = self.live.values()
+        return sum(each.snapshots.state_bytes for each in live), sum(each.replay_records for each in live)
+
+    @property
     def poison_age_s(self) -> float:
         """Seconds since a record was last set aside."""
         return self.outside.now_s() - self._poisoned_at
@@ -325,6 +331,8 @@ class Engine(ConsumerRebalanceListener):  # type: ignore[misc]
             self._silence_s(where)  # so that its stamp ages from when it was given
             labels = (self.spec.name, str(where.partition))
             self._metrics.snapshot_age.labels(*labels).set(self.outside.now_s() - partition.snapshot_at)
+            self._metrics.snapshot_state_bytes.labels(*labels).set(partition.snapshots.state_bytes)
+            self._metrics.replay_records.labels(*labels).set(partition.replay_records)
             end = self._consumer.last_stable_offset(where)
             if end is not None:
                 # The position is past the markers of transactions, which are no records that could lag.

@@ -49,7 +49,15 @@ class Metrics:
             registry=registry,
             buckets=(0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10),
         )
-        self.snapshot_bytes = Gauge(f"{prefix}_snapshot_bytes", "Size of the last snapshot", PLACE, registry=registry)
+        self.snapshot_bytes = Gauge(
+            f"{prefix}_snapshot_bytes", "Bytes that the last snapshot wrote", PLACE, registry=registry
+        )
+        self.snapshot_state_bytes = Gauge(
+            f"{prefix}_snapshot_state_bytes", "Bytes that a recovery reads", PLACE, registry=registry
+        )
+        self.replay_records = Gauge(
+            f"{prefix}_replay_records", "Records that a recovery now would fold again", PLACE, registry=registry
+        )
         self.snapshot_age = Gauge(
             f"{prefix}_snapshot_age_seconds", "Time since the last snapshot or recovery", PLACE, registry=registry
         )

@@ -1,24 +1,27 @@
 """Two small stages in a row that show every way of losing, doubling or reordering.
 
-What lives here: ``Split`` takes records once by their id and says a direct output at once and rows at ``advance``;
-``Gather`` takes the rows of all splits and says them again. Both chain what they say, and ``Split`` chains also where
-``advance`` and ``idle`` fell, so that a replay which differs from the run it repeats shows in what follows.
+What lives here: ``Split`` takes records once by their id and says a direct output at once and rows at ``advance``, and
+gives its snapshots in parts; ``Gather`` takes the rows of all splits and says them again. Both chain what they say, and
+``Split`` chains also where ``advance`` and ``idle`` fell, so that a replay which differs from the run it repeats shows
+in what follows.
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
 
 from models.errors import WireError
 from models.pending import Sources
+from models.slices import Cut
 from streams.stage import Output, Record, StageSpec
 from streams.topics import Topics
 
 POISON = b"poison"
+PARTS_MAX = 4
 
 
 def chained(digest: str, row: str) -> str:
@@ -39,6 +42,8 @@ class Split:
             "digest": "",
             "sent": "",
         }
+        self.parts: dict[str, list[str]] = {}  # the words seen, as they were written
+        self.cuts = 0
 
     def process(self, records: Sequence[Record]) -> list[Output]:
         outputs = []
@@ -87,13 +92,31 @@ class Split:
         return Counter(self.state["counts"])
 
     def snapshot(self) -> bytes:
-        return json.dumps(self.state).encode()
+        raise AssertionError("a stage that gives parts is asked for them")
 
     def restore(self, data: bytes) -> None:
+        raise AssertionError("a stage that gives parts is given them")
+
+    def cut(self) -> Cut:
+        """Only the words of this snapshot are new; now and then all are written anew."""
+        if len(self.parts) >= PARTS_MAX:
+            self.parts = {}
+        written = {word for part in self.parts.values() for word in part}
+        self.cuts += 1
+        new = [word for word in self.state["seen"] if word not in written]
+        self.parts |= {f"seen/{self.cuts}": new} if new else {}
+        fresh = {f"seen/{self.cuts}": json.dumps(new).encode()} if new else {}
+        rest = {**self.state, "seen": {}, "cuts": self.cuts}
+        return Cut(json.dumps(rest).encode(), list(self.parts), fresh)
+
+    def join(self, rest: bytes, parts: Mapping[str, bytes]) -> None:
         try:
-            self.state = json.loads(data)
+            self.state = json.loads(rest)
         except ValueError as error:
             raise WireError("not a snapshot of Split") from error
+        self.cuts = self.state.pop("cuts")
+        self.parts = {name: json.loads(data) for name, data in parts.items()}
+        self.state["seen"] = {word: 1 for part in self.parts.values() for word in part}
 
 
 class Gather:

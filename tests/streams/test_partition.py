@@ -13,9 +13,11 @@ from streams.control import ControlLog
 from streams.metrics import Metrics
 from streams.outside import Outside
 from streams.partition import Host, Partition, Quarantine
+from streams.parts import Part, Parts
 from streams.stage import Record, StageSpec
-from streams.statelog import LogReader, RecoveryError, last_mark
+from streams.statelog import LogReader, RecoveryError, last_mark, part_keys
 from streams.topics import Topics, create
+from tests.simulation.toy import Split
 from tests.streams.toy_worker import CountWords
 
 pytestmark = pytest.mark.servers
@@ -24,11 +26,14 @@ pytestmark = pytest.mark.servers
 class Bench:
     """One partition's topics and host, without a consumer group."""
 
-    def __init__(self, bootstrap: str) -> None:
+    def __init__(self, bootstrap: str, sliced: bool = False) -> None:
         self.clients = {"bootstrap_servers": bootstrap}
         self.topics = Topics(f"t{uuid.uuid4().hex[:10]}")
         spec = StageSpec(
-            "toy", self.topics.requests, self.topics.observe_state, lambda n, of: CountWords(self.topics.alerts)
+            "toy",
+            self.topics.requests,
+            self.topics.observe_state,
+            lambda n, of: Split(self.topics, 0, 1) if sliced else CountWords(self.topics.alerts),
         )
         self.host = Host(
             spec=spec,
@@ -70,8 +75,11 @@ class Bench:
             partition.snapshots.due_s = 0.0
         await partition.commit()
 
-    async def damage(self, count: int) -> None:
-        """Append ``count`` snapshots whose bytes do not fit their checksums, with marks that point to them."""
+    async def damage(self, count: int, parts: Parts | None = None) -> None:
+        """Append ``count`` snapshots whose bytes do not fit their checksums, with marks that point to them.
+
+        With ``parts`` the snapshots themselves are whole, and these are parts that they name.
+        """
         at = TopicPartition(self.state.topic, 0)
         async with AIOKafkaProducer(**self.clients) as producer:
             for _ in range(count):
@@ -79,9 +87,9 @@ class Bench:
                 assert mark is not None
                 places = []
                 for key, value in checkpoint.snapshot_records(
-                    b"{}", generation=mark.newest + 1, offset=mark.offset, idle=False
+                    b"{}", generation=mark.newest + 1, offset=mark.offset, idle=False, parts=parts
                 ):
-                    torn = value[:-1] + b"?"
+                    torn = value[:-1] + b"?" if parts is None else value
                     places.append((await producer.send_and_wait(at.topic, torn, key=key, partition=0)).offset)
                 mark = checkpoint.next_mark(mark, offset=mark.offset, idle=False, skips=(), snapshot_at=places[0])
                 key, value = checkpoint.mark_record(mark)
@@ -116,6 +124,41 @@ async def test_a_refused_snapshot_gives_the_same_state_by_another_way(kafka: str
     await second.close()
     third = await bench.opened()
     assert third.offset == 100
+    await third.close()
+    await bench.reader.stop()
+
+
+@pytest.mark.parametrize(("damaged", "source"), [(0, "snapshot"), (1, "previous"), (2, "earliest")])
+async def test_a_snapshot_with_a_part_missing_is_refused_and_leaves_nothing_behind(
+    kafka: str, damaged: int, source: str
+) -> None:
+    bench = Bench(kafka, sliced=True)
+    await bench.start()
+    await bench.feed([b"w%d" % number for number in range(120)])
+    first = await bench.opened()
+    for stop in (20, 40, 60, 80):
+        await bench.step(first, stop, snapshot=True)
+    await bench.step(first, 90, snapshot=False)
+    assert (first.replay_records, len(first.snapshots.parts.held)) == (10, 4)
+    await first.close()
+    await bench.damage(damaged, Parts([Part("seen/9", "9-0-00", 5, 0, 0)]))
+    second = await bench.opened()
+    assert source in bench.restored_from()
+    assert isinstance(second.stage, Split)
+    assert list(second.stage.state["seen"]) == [f"w{number}" for number in range(90)]
+    assert isinstance(first.stage, Split)
+    if source != "earliest":  # where commits fell is part of it, and known only to the marks after a snapshot
+        assert second.stage.state == first.stage.state
+    for stop in (100, 110, 120):
+        await bench.step(second, stop, snapshot=True)
+    await second.close()
+    third = await bench.opened()  # has read past its barrier, so what was committed before is stable
+    end = await bench.reader.end(bench.state)
+    needed = {key.encode() for key in third.snapshots.parts.stale}
+    needed |= {key.encode() for part in third.snapshots.parts.held for key in part.keys}
+    assert await part_keys(bench.reader, bench.state, end) == needed
+    assert isinstance(third.stage, Split)
+    assert len(third.stage.state["seen"]) == 120
     await third.close()
     await bench.reader.stop()
 
