@@ -98,22 +98,26 @@ def touch(
 
 
 @jit
+def _place_of(cells: Cells, key: np.uint64) -> int:
+    """The cell of ``key``, counted through all buckets, or -1."""
+    identity = key >> np.uint64(16)
+    tag = (identity >> np.uint64(16)) & np.uint64(0xFFFFFFFF)
+    for step in range(CHAIN):
+        place = np.int64((identity + np.uint64(step)) & np.uint64(cells.shape[0] - 1))
+        for cell in range(CELLS):
+            value = cells[place, cell]
+            here = value != np.uint64(0) and np.int64((value >> np.uint64(14)) & np.uint64(3)) == step
+            if here and value >> np.uint64(32) == tag:
+                return int(place * CELLS + cell)
+    return -1
+
+
+@jit
 def places_of(cells: Cells, keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
     """The cell of each key, counted through all buckets; -1 where it has none any more."""
-    places = np.full(keys.shape[0], -1, np.int64)
-    mask = np.uint64(cells.shape[0] - 1)
+    places = np.empty(keys.shape[0], np.int64)
     for at in range(keys.shape[0]):
-        identity = keys[at] >> np.uint64(16)
-        tag = (identity >> np.uint64(16)) & np.uint64(0xFFFFFFFF)
-        for step in range(CHAIN):
-            place = np.int64((identity + np.uint64(step)) & mask)
-            for cell in range(CELLS):
-                value = cells[place, cell]
-                here = np.int64((value >> np.uint64(14)) & np.uint64(3)) == step
-                if places[at] < 0 and value != np.uint64(0) and value >> np.uint64(32) == tag and here:
-                    places[at] = place * CELLS + cell
-            if places[at] >= 0:
-                break
+        places[at] = _place_of(cells, keys[at])
     return places
 
 

@@ -49,18 +49,6 @@ class Metrics:
             registry=registry,
             buckets=(0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10),
         )
-        self.snapshot_bytes = Gauge(
-            f"{prefix}_snapshot_bytes", "Bytes that the last snapshot wrote", PLACE, registry=registry
-        )
-        self.snapshot_state_bytes = Gauge(
-            f"{prefix}_snapshot_state_bytes", "Bytes that a recovery reads", PLACE, registry=registry
-        )
-        self.replay_records = Gauge(
-            f"{prefix}_replay_records", "Records that a recovery now would fold again", PLACE, registry=registry
-        )
-        self.snapshot_age = Gauge(
-            f"{prefix}_snapshot_age_seconds", "Time since the last snapshot or recovery", PLACE, registry=registry
-        )
         self.lag_records = Gauge(f"{prefix}_input_lag_records", "Records not read yet", PLACE, registry=registry)
         self.watermark_ms = Gauge(f"{prefix}_watermark_timestamp_ms", "Event-time watermark", PLACE, registry=registry)
         self.watermark_age = Gauge(
@@ -74,7 +62,23 @@ class Metrics:
         self.redis_writes = Counter(
             f"{prefix}_redis_signals", "Signals projected, by outcome", ("outcome",), registry=registry
         )
+        self._recovery(registry, prefix)
         self._control(registry, prefix)
+
+    def _recovery(self, registry: CollectorRegistry, prefix: str) -> None:
+        """What a recovery has to go by, and to do."""
+        self.snapshot_bytes = Gauge(
+            f"{prefix}_snapshot_bytes", "Bytes that the last snapshot wrote", PLACE, registry=registry
+        )
+        self.snapshot_state_bytes = Gauge(
+            f"{prefix}_snapshot_state_bytes", "Bytes that a recovery reads", PLACE, registry=registry
+        )
+        self.replay_records = Gauge(
+            f"{prefix}_replay_records", "Records that a recovery now would fold again", PLACE, registry=registry
+        )
+        self.snapshot_age = Gauge(
+            f"{prefix}_snapshot_age_seconds", "Time since the last snapshot or recovery", PLACE, registry=registry
+        )
 
     def _control(self, registry: CollectorRegistry, prefix: str) -> None:
         """What is counted of labels and rules."""
