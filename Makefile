@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help install demo test test-faults check check-deploy bench bench-kafka bench-letter bench-detection clean
+.PHONY: help install demo test test-faults check check-deploy bench bench-kafka bench-letter bench-recovery bench-detection clean
 help:  ## what can be run
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
 
@@ -43,6 +43,9 @@ bench-kafka: install  ## a worker and two on real Kafka, beside Faust, Quix Stre
 DAYS ?= 45
 bench-letter: install  ## the letter at full size, 317 million events; DAYS=1 runs its first day, about two minutes
 	$(BIN)/python -m bench.letter --days $(DAYS)
+
+bench-recovery: install  ## kill -9 to processing again with a million accounts, on real Kafka
+	$(BIN)/python -m bench recovery
 
 bench-detection: install  ## every mark of detection, five seeds each, and docs/plots; about an hour on two cores
 	$(BIN)/python -m bench.detection --marks --plots
