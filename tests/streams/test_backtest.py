@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +14,11 @@ import pytest
 
 from models.errors import ConfigError
 from models.rules import AccountRule, CampaignRule, Rules
-from streams import backtest
+from streams import backtest, rules_file
 from streams.lanes import Traffic
 from streams.replay import ReplayOptions, replay
 from tests.letter import SECRET, letter
+from tests.servers import ROOT
 
 LOOSE = Rules(
     name="loose",
@@ -89,3 +93,22 @@ def test_precision_and_recall() -> None:
     assert backtest.score({"a", "b"}, {"b", "c", "d", "e"}) == backtest.Scored(2, 0.5, 0.25)
     assert backtest.score(set(), {"b"}) == backtest.Scored(0, None, 0.0)
     assert backtest.score({"a"}, None) == backtest.Scored(1)
+
+
+def test_the_example_of_the_page_exits_1_and_says_what_would_change(folder: Path, tmp_path: Path) -> None:
+    page = (ROOT / "docs/rules.md").read_text()
+    section = page[page.index("## What a change would do") :]
+    lines = section[section.index("```sh\n") + 6 :].partition("```")[0].strip().splitlines()
+    assert [line.split()[:2] for line in lines] == [["distilwatch", "rules"], ["distilwatch", "backtest"]]
+    (tmp_path / "e.jsonl.gz").symlink_to(folder / "events")
+    (tmp_path / "t.json").symlink_to(folder / "truth")
+    env = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"}
+    assert subprocess.run(["sh", "-c", lines[0]], cwd=tmp_path, env=env, check=False).returncode == 0
+    assert rules_file.load(str(tmp_path / "loose.yaml")) == Rules(
+        campaign=CampaignRule(open_score=4.5), account_volume=AccountRule(limit=100)
+    ), "the page loosens what it says it does"
+    done = subprocess.run(["sh", "-c", lines[1]], cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    assert "account_volume" in done.stdout
+    assert "The outcomes differ." in done.stdout
+    assert re.search(r"^ +7\.5 ", done.stdout, re.M), "the curve has the score that is shipped"
