@@ -110,14 +110,14 @@ def until(condition: Callable[[], bool], process: subprocess.Popen[bytes], what:
 class Worker:
     """``distilwatch worker`` as a process, seen through its metrics."""
 
-    def __init__(self, bootstrap: str, folder: Path, prefix: str = "", slot: int = 0) -> None:
+    def __init__(self, bootstrap: str, folder: Path, prefix: str = "", slot: int = 0, redis_url: str = "") -> None:
         self.bootstrap = bootstrap
         self.prefix = prefix or f"b{uuid.uuid4().hex[:8]}"
         self.topics = Topics(self.prefix)
         self.port = free_port()
         env = {name: value for name, value in os.environ.items() if not name.startswith("DISTILWATCH_")}
         env |= {
-            "REDIS_URL": "",
+            "REDIS_URL": redis_url,
             "DISTILWATCH_BROKERS": bootstrap,
             "DISTILWATCH_TOPIC_PREFIX": self.prefix,
             "DISTILWATCH_GROUP": self.prefix,

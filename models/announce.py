@@ -42,11 +42,13 @@ class Decisions:
 
     alerts: list[Alert] = field(default_factory=list)
     signals: list[tuple[str, Signal | None]] = field(default_factory=list)
+    early: list[tuple[str, Signal | None]] = field(default_factory=list)  # the same before an evaluation: ``joiners``
 
     def extend(self, other: Decisions) -> None:
         """Append everything of ``other``."""
         self.alerts.extend(other.alerts)
         self.signals.extend(other.signals)
+        self.early.extend(other.early)
 
 
 class Announcer:
@@ -70,7 +72,7 @@ class Announcer:
         for judged in evaluation.judged:
             if judged.reason not in (Reason.CAMPAIGN, Reason.HELD) or self._mode == "off":
                 continue
-            campaign = judged.campaign or self._new(evaluation, judged, state)
+            judged.campaign = campaign = judged.campaign or self._new(evaluation, judged, state)
             live.add(campaign.cluster_id)
             self._continue(evaluation, judged, campaign, state, decisions)
         for campaign in list(state.memory.campaigns.values()):
@@ -205,7 +207,7 @@ class Announcer:
         due = [at for at, account in enumerate(accounts.tolist()) if campaign.members.get(account, 0) < soon]
         ids = state.directory.account_ids(accounts[due])
         campaign.members.update(dict.fromkeys(accounts[due].tolist(), expires))
-        told_to = [self._action(judged, stern=sternly) for sternly in (False, True)]
+        told_to = [self.action(judged, stern=sternly) for sternly in (False, True)]
         for account_id, sternly in zip(ids, stern[due].tolist(), strict=True):
             action, multiplier = told_to[sternly]
             signal = Signal(
@@ -224,7 +226,17 @@ class Announcer:
             if self._mode in LIVE:
                 decisions.signals.append((account_id, signal))
 
-    def _action(self, judged: Judged, *, stern: bool) -> tuple[Action, float]:
+    @property
+    def mode(self) -> Mode:
+        """In which campaigns are told since the last evaluation."""
+        return self._mode
+
+    @property
+    def is_live(self) -> bool:
+        """Whether signals are given."""
+        return self._mode in LIVE
+
+    def action(self, judged: Judged, *, stern: bool) -> tuple[Action, float]:
         """What the limiter is told: only ``enforce`` asks it to act."""
         return self._rule.action_of(judged.score, stern=stern) if self._mode == "enforce" else ("observe", 1.0)
 

@@ -24,6 +24,7 @@ from models.directory import Directory
 from models.evidence import weigh
 from models.features import Context, Features, measure
 from models.identity import Campaign, Memory
+from models.known import known_after, still_known
 from models.newcomers import Lookout, find_newcomers, had_time
 from models.pending import Pending
 from models.rules import Rules
@@ -83,6 +84,7 @@ class Campaigns:
         self.directory = Directory()
         self.memory = Memory()
         self.shadow_memory = Memory()  # of the rule tried in the shadow beside the one in force
+        self.known: dict[str, bytes] = {}  # open campaigns as Observe may know them, by id
         self.watermark_ms = UNSET
         self.watch_start_ms = 1 << 62
         self.evaluations = 0
@@ -113,6 +115,7 @@ class Campaigns:
         if label is not None:
             now_ms = max(self.watermark_ms, self._evaluated_ms)
             self.announcer.let_go(self, now_ms, decisions)
+            self.known = still_known(self.known, self, now_ms)
             told = {account for account, _ in decisions.signals}
             if label.kind == "allow" and label.subject.get("account_id", "") not in told | {""}:
                 decisions.signals.append((label.subject["account_id"], None))  # whichever rule had named it
@@ -233,6 +236,7 @@ class Campaigns:
         self.announcer.announce(self.latest, self, decisions)
         self.memory.forget(now_ms)
         self._lookout.watch(self.memory.known_keys())
+        self.known = known_after(self.latest, self)
 
     def _try_in_shadow(self, latest: Evaluation, decisions: Decisions) -> None:
         """Judge the same clusters under the rule in the shadow: the same steps with a memory of its own.
@@ -354,6 +358,7 @@ class Campaigns:
         own["watch_start"], own["day"] = self.watch_start_ms, day
         told: dict[str, Any] = {"memory": self.memory.snapshot(), "shadow": self.shadow_memory.snapshot()}
         told["orders"] = self.announcer.orders.snapshot()
+        told["known"] = self.known
         return pack("campaigns", 1, {**meta, **own, **told}, arrays)
 
     def _load(self, meta: dict[str, Any], arrays: dict[str, npt.NDArray[Any]]) -> None:
@@ -372,3 +377,4 @@ class Campaigns:
         self.announcer.orders.restore(meta["orders"])
         self._lookout.know(self.memory.known_keys())
         self._lookout.count, self._lookout.wanted = meta["arrivals"], meta["arrivals_wanted"]
+        self.known = dict(meta["known"])

@@ -360,10 +360,15 @@ def _candidate(rows: npt.NDArray[Any], templates: Templates, swarm: Swarm, picke
 
 def _expected(covered: Ints, of_core: Ints) -> Floats:
     """How many templates so many requests would touch, if drawn evenly from as many as the core's mix amounts to."""
-    shares = np.bincount(of_core) / len(of_core)
-    many = 1.0 / float((shares * shares).sum())  # inverse Simpson: the number of templates of one size that mix as much
+    many = even_templates(of_core)
     expected: Floats = many * -np.expm1(covered * np.log1p(-1.0 / max(many, 1.0 + 1e-9)))
     return expected
+
+
+def even_templates(of_core: Ints) -> float:
+    """The number of templates of one size that mix as much as those of the core's requests: inverse Simpson."""
+    shares = np.bincount(of_core) / len(of_core)
+    return 1.0 / float((shares * shares).sum())
 
 
 def _core(committed: npt.NDArray[np.bool_], share: Floats, covered: Ints) -> npt.NDArray[np.bool_]:

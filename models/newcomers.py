@@ -122,6 +122,11 @@ def had_time(
     part = np.ones(len(candidate.account))
     if newcomers.any() and candidate.core.any():
         spent = now_ms - rows["ts"][candidate.rows[candidate.starts[:-1]]].astype(np.float64)
-        usual = max(float(np.median(spent[candidate.core])), 1.0)
-        part[newcomers] = np.clip(spent[newcomers] / usual, 0.0, 1.0)
+        part[newcomers] = np.clip(spent[newcomers] / usual_ms(rows, candidate, now_ms), 0.0, 1.0)
     return part
+
+
+def usual_ms(rows: npt.NDArray[Any], candidate: Candidate, now_ms: int) -> float:
+    """How long half of the core has been with the campaign, in the window."""
+    spent = now_ms - rows["ts"][candidate.rows[candidate.starts[:-1]]].astype(np.float64)
+    return max(float(np.median(spent[candidate.core])), 1.0)

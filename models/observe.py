@@ -18,6 +18,7 @@ from models.accounts import ACCOUNT, FACTS, IDLE_MS, NEW, RENEWED, RETRY, update
 from models.admission import UNSET, Admission
 from models.announce import Decisions
 from models.event import EventBatch
+from models.joiners import Joiners
 from models.sighting import PROFILE, SHORT_TOKENS, SIGHTING, SightingBatch
 from models.sketch import Sketches
 from models.slices import Cut, Slices, Touched
@@ -49,6 +50,7 @@ class Observe:
         self.admission = Admission()
         self.rules = rules
         self.accounts = Table(ACCOUNT)
+        self.joiners = Joiners(rules.orders if rules else None)
         self._held: tuple[EventBatch, Sketches] | None = None
         self._swept_ms = UNSET
         self._slices = Slices("accounts", ACCOUNT)
@@ -86,6 +88,21 @@ class Observe:
         """Nothing follows for now: admit what waits."""
         return self.process(EventBatch.empty(), Sketches.empty(), last=True)
 
+    def know(self, cluster_id: str, value: bytes) -> list[str]:
+        """Take what Campaigns publishes of a campaign, nothing where it is over; gives accounts to clear.
+
+        Raises:
+            WireError: the record cannot be read.
+        """
+        return self.joiners.know(cluster_id, value, self.admission.newest_ms)
+
+    def order(self, key: str, value: bytes) -> list[str]:
+        """Take a record of the labels topic; gives accounts to clear."""
+        if self.rules is None:
+            return []
+        self.rules.order(key, value)
+        return self.joiners.follow_labels(self.admission.newest_ms)
+
     def _fold(self, events: EventBatch, sketches: Sketches) -> Observed:
         accepted = len(events)
         if self.rules is not None:
@@ -117,6 +134,9 @@ class Observe:
         told = np.flatnonzero(marks & (NEW | RENEWED))
         seen = SightingBatch(rows, sketches.keys, sketches.key_offsets)
         retries = (marks & RETRY) != 0
+        if self.joiners.known:
+            first_seen = table.records["first_seen"][records]
+            decisions.early = self.joiners.fold(seen, ~retries, first_seen, events.account_id)
         seen = seen.take(np.flatnonzero(~retries)) if retries.any() else seen
         profiles, names = _profiles(events, told), events.account_id.take(told)
         return Observed(seen, profiles, names, accepted=accepted, decisions=decisions)
@@ -133,6 +153,7 @@ class Observe:
             self._slices.renew()
             if self._touched is not None:
                 self._touched.clear()
+        self.joiners.sweep(self.watermark_ms)
 
     def snapshot(self) -> bytes:
         """The whole state, canonical: equal states give equal bytes."""
@@ -165,7 +186,9 @@ class Observe:
         arrays = {"seen": seen.view(np.uint8)} | arrays
         arrays |= held_events.arrays("event.") | held_sketches.arrays("sketch.")
         rules = self.rules.snapshot() if self.rules else {}
-        return pack("observe", 1, {"clock": clock, "swept_ms": self._swept_ms, "rules": rules, **counts}, arrays)
+        known, arrays["joins"] = self.joiners.snapshot()
+        meta = {"clock": clock, "swept_ms": self._swept_ms, "rules": rules, "known": known, **counts}
+        return pack("observe", 1, meta, arrays)
 
     def _load(self, meta: dict[str, Any], arrays: dict[str, npt.NDArray[Any]], accounts: npt.NDArray[Any]) -> None:
         self.admission.restore(meta["clock"], arrays["seen"].view(_seen_dtype(self.admission)))
@@ -174,6 +197,7 @@ class Observe:
         rules = meta["rules"]
         if self.rules is not None:
             self.rules.restore(rules)
+        self.joiners.restore(meta["known"], arrays["joins"], self.admission.newest_ms)
         events, sketches = EventBatch.from_arrays(arrays, "event."), Sketches.from_arrays(arrays, "sketch.").narrow()
         self._held = (events, sketches) if len(events) else None
 

@@ -64,9 +64,10 @@ class Pipeline:
 
     def order(self, key: str, value: bytes) -> Decisions:
         """Take a record of the labels topic."""
-        if self.observe.rules is not None:
-            self.observe.rules.order(key, value)
-        return self.campaigns.order(key, value)
+        cleared = self.observe.order(key, value)
+        decisions = self.campaigns.order(key, value)
+        decisions.early += [(account_id, None) for account_id in cleared]
+        return self._told(decisions)
 
     @property
     def hits(self) -> Counter[str]:
@@ -85,6 +86,16 @@ class Pipeline:
         self.campaigns.process(self.fanin.advance(end_ms))
         decisions.extend(self.campaigns.advance(end_ms))
         decisions.extend(self.campaigns.finish())
+        return self._told(decisions)
+
+    def _told(self, decisions: Decisions) -> Decisions:
+        """``decisions``, once Observe has been told of the campaigns known now."""
+        known, held = self.campaigns.known, self.observe.joiners.known
+        if known != held:
+            for name in sorted(known.keys() | held.keys()):
+                if known.get(name) != held.get(name):
+                    cleared = self.observe.know(name, known.get(name, b""))
+                    decisions.early += [(account_id, None) for account_id in cleared]
         return decisions
 
     def _onward(self, observed: Observed) -> Decisions:
@@ -95,7 +106,7 @@ class Pipeline:
         self.campaigns.process(self.fanin.advance(watermark))
         decisions = observed.decisions
         decisions.extend(self.campaigns.advance(watermark))
-        return decisions
+        return self._told(decisions)
 
     def snapshot(self) -> bytes:
         """The state of all operators in one message."""

@@ -124,10 +124,15 @@ def make_shell(settings: Settings) -> Shell:
     )
 
 
+def control_topics(topics: Topics) -> list[str]:
+    """What every worker reads whole: what people say, the rules, and the campaigns that are known."""
+    return [topics.labels, topics.rules, topics.campaigns]
+
+
 def add_control(shell: Shell, topics: Topics, metrics: Metrics, log_of_control: ControlLog) -> None:
-    """An agent that puts label and rule records into the table; raw bytes, so no content can break it."""
+    """An agent that puts control records into the table; raw bytes, so no content can break it."""
     source = shell.topic(
-        topics.labels, topics.rules, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
+        *control_topics(topics), key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
     )
 
     async def control(stream: Any) -> None:
@@ -193,7 +198,7 @@ class Worker:
         self.settings = settings
         self.topics = Topics(settings.kafka.prefix)
         self.metrics = Metrics()
-        self.control = ControlLog([self.topics.labels, self.topics.rules])
+        self.control = ControlLog(control_topics(self.topics))
         self.engines = [Engine(spec, settings, self.metrics, self.control) for spec in stages(settings, self.topics)]
         self.projection = Projection(settings, self.metrics) if settings.redis.url else None
         self.shell = make_shell(settings)

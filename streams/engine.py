@@ -34,6 +34,8 @@ REVOKE_S = 5.0
 STOP_S = 10.0
 OUTPUT_BYTES_MAX = 16 << 20
 """Outputs kept for one transaction; beyond it the transaction comes early."""
+HURRY_S = 0.025
+"""Between two commits of what does not wait for a checkpoint: a commit is some 10 ms of CPU and 20 ms of waiting."""
 MEASURE_S = 1.0
 GONE_S = 5.0
 FRESH_POLL_S = 5.0
@@ -72,6 +74,7 @@ class Engine(ConsumerRebalanceListener):  # type: ignore[misc]
         self._heard: dict[TopicPartition, tuple[int | None, float]] = {}  # the client's last stamp, and since when
         self._poisoned_at = -math.inf
         self._commit_due = 0.0
+        self._hurry_due = 0.0
         self._measure_due = 0.0
         self._looked_in_vain = 0
         self._lock = asyncio.Lock()
@@ -309,6 +312,8 @@ class Engine(ConsumerRebalanceListener):  # type: ignore[misc]
         large = any(partition.output_bytes > OUTPUT_BYTES_MAX for partition in changed)
         if changed and (large or now >= self._commit_due):
             await self._commit(changed)
+        elif hurried := [partition for partition in changed if partition.hurried and now >= self._hurry_due]:
+            await self._write(hurried)
         elif not changed:
             self._commit_due = now + self._settings.engine.checkpoint_ms / 1000
         silent = [partition for where, partition in self.live.items() if self._fell_silent(where, partition, now)]
@@ -321,10 +326,14 @@ class Engine(ConsumerRebalanceListener):  # type: ignore[misc]
         return silence is not None and silence < FRESH_POLL_S
 
     async def _commit(self, partitions: Iterable[Partition]) -> None:
+        await self._write(partitions)
+        self._commit_due = self.outside.now_s() + self._settings.engine.checkpoint_ms / 1000
+
+    async def _write(self, partitions: Iterable[Partition]) -> None:
         started = self.outside.now_s()
         await asyncio.gather(*(partition.commit() for partition in partitions))
         self._metrics.checkpoint_seconds.labels(self.spec.name).observe(self.outside.now_s() - started)
-        self._commit_due = self.outside.now_s() + self._settings.engine.checkpoint_ms / 1000
+        self._hurry_due = self.outside.now_s() + HURRY_S
 
     async def _measure(self) -> None:
         for where, partition in self.live.items():

@@ -90,6 +90,7 @@ class Partition:
         self.offset = 0
         self.outputs: list[Output] = []
         self.output_bytes = 0
+        self.hurried = False
         self.changed = False
         self.idle = False
         self.snapshot_at = host.outside.now_s()  # a recovery has just brought the state here
@@ -254,6 +255,8 @@ class Partition:
         """Keep outputs for the next transaction."""
         self.outputs.extend(outputs)
         self.output_bytes += sum(len(output.value or b"") for output in outputs)
+        hurried = self.host.spec.hurried_topic
+        self.hurried = self.hurried or bool(hurried and any(output.topic == hurried for output in outputs))
 
     async def commit(self, *, idle: bool = False) -> None:
         """Write outputs, progress and, when due, a snapshot in one transaction.
@@ -321,7 +324,7 @@ class Partition:
             counts[output.topic] = counts.get(output.topic, 0) + 1
         for topic, count in counts.items():
             metrics.output_records.labels(name, topic).inc(count)
-        self.outputs, self.output_bytes = [], 0
+        self.outputs, self.output_bytes, self.hurried = [], 0, False
         self._mark, self.idle, self.changed = mark, mark.idle, False
         if cut is not None:
             self.snapshot_at = self.host.outside.now_s()

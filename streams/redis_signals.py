@@ -7,6 +7,9 @@ the engine's commit through the topic itself; a Redis that is down therefore nev
 Besides the hash of each account there are the record of each cluster with its budget, an index of all accounts by the
 end of their signals, and a stream that names every account whose hash has just changed, for limiters that follow.
 
+Early signals have a topic of their own. They fill a place that is empty, and only their own removal takes them away:
+what an evaluation said goes before them, and what it says next over them.
+
 Newer means a higher (ts, seq, multiplier): of the signals that one decision gives a cluster, the mildest sets its
 budget, whatever order they come in. It is decided by WATCH, read, MULTI: optimistic, so that the worker's Redis user
 needs neither scripting nor functions, and two owners during a rebalance still cannot put an old signal over a new one.
@@ -42,6 +45,7 @@ PENDING_MAX = 1_000_000
 """Latest signals kept while Redis is away (about 500 B each); beyond it reading the topic waits instead."""
 BACKOFF_S = (0.2, 5.0)
 LIVENESS_S = 2.0
+EARLY_SEQ = b"0"
 OPEN_AFTER = 3
 """Failures in a row after which the projection calls Redis down; from then on it only probes."""
 
@@ -59,6 +63,14 @@ class Write(NamedTuple):
     signal: Signal | None
     published_ms: int
     account_id: str | None
+    early: bool = False
+
+    def fits(self, stored: Sequence[bytes | None]) -> bool:
+        """Whether it may take the place of the stored (ts, seq, multiplier): an early one only that of its like."""
+        if self.early:
+            empty = stored[0] is None
+            return empty if self.signal is not None else not empty and stored[1] == EARLY_SEQ
+        return self.signal is None or is_newer(self.signal, stored)
 
 
 def lifetime_ms(signal: Signal, published_ms: int, now_ms: int, mode: str) -> int:
@@ -96,6 +108,7 @@ class Projection(ConsumerRebalanceListener):  # type: ignore[misc]
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self.down_reason = "not connected yet"
         self._settings = settings
+        self._topics = Topics(settings.kafka.prefix)
         self._metrics = metrics
         self._pending: dict[str, Write] = {}
         self._failures = 0
@@ -131,7 +144,7 @@ class Projection(ConsumerRebalanceListener):  # type: ignore[misc]
     async def run(self) -> None:
         """Read and write until ``stop``; failures of Redis are retried for ever, with backoff."""
         await self._consumer.start()
-        self._consumer.subscribe([Topics(self._settings.kafka.prefix).signals], listener=self)
+        self._consumer.subscribe([self._topics.signals, self._topics.early], listener=self)
         writer = asyncio.create_task(self._write_loop())
         try:
             while not self._stopping.is_set():
@@ -180,16 +193,20 @@ class Projection(ConsumerRebalanceListener):  # type: ignore[misc]
         """Keep the latest per key; the topic's order within an account is the order of truth."""
         tenant = self._settings.tenant
         account = (record.key or b"").decode("utf-8", "replace")
+        key, early = signal_key(tenant, account), record.topic == self._topics.early
+        known = self._pending.get(key)
+        if early and known is not None and not known.early:
+            return
         if record.value is None:
-            self._pending[signal_key(tenant, account)] = Write(None, record.timestamp, account)
+            self._pending[key] = Write(None, record.timestamp, account, early)
             return
         try:
             signal = self._decoder.decode(record.value)
         except msgspec.MsgspecError:
             self._metrics.redis_writes.labels("unreadable").inc()
             return
-        self._pending[signal_key(tenant, signal.account_id)] = Write(signal, record.timestamp, signal.account_id)
-        if signal.cluster_id:
+        self._pending[key] = Write(signal, record.timestamp, account, early)
+        if signal.cluster_id and not early:
             self._keep_newest(cluster_key(tenant, signal.cluster_id), signal, record.timestamp)
 
     def _keep_newest(self, key: str, signal: Signal, published_ms: int) -> None:
@@ -257,12 +274,12 @@ class Projection(ConsumerRebalanceListener):  # type: ignore[misc]
 
     def _plan_write(self, pipe: Any, key: str, write: Write, held: Sequence[bytes | None], now_ms: int) -> str:
         """Queue the commands for one key in the transaction and name the outcome."""
+        if not write.fits(held):
+            return "known"
         if write.signal is None:
             pipe.delete(key)
             self._plan_notice(pipe, write, 0)
             return "removed"
-        if not is_newer(write.signal, held):
-            return "known"
         left_ms = lifetime_ms(write.signal, write.published_ms, now_ms, self._settings.redis.ttl)
         if left_ms <= 0:
             return "ended"  # what is stored under the key ends by its own lifetime

@@ -103,3 +103,4 @@ class StageSpec:
     input_topic: str
     state_topic: str
     make: Callable[[int, int], Stage]
+    hurried_topic: str = ""  # an output of this topic does not wait for the next checkpoint

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import msgspec
 import numpy as np
@@ -28,7 +29,6 @@ from models.fanin import FanIn
 from models.hashing import KeyedHash
 from models.observe import Observe
 from models.observe import Observed as Seen
-from models.output import encode_alert, encode_signal
 from models.rules import Rules
 from models.sighting import PROFILE, SightingBatch
 from models.sketch import Sketcher
@@ -36,6 +36,7 @@ from models.sketching import sketch_events
 from models.strings import Strings
 from models.wire import pack, unpack
 from streams.config import Settings
+from streams.decided import decided, known_key
 from streams.inbox import Counts, Inbox, Said, counted, left_out, plain, sent
 from streams.kept import Kept
 from streams.stage import Output, Record, StageSpec
@@ -155,12 +156,16 @@ class ObserveStage(Kept):
         )
 
     def control(self, topic: str, key: bytes, value: bytes) -> list[Output]:
-        """Take a label, as what people say of accounts holds for their own rules too, or other rules."""
-        if topic == self._place.topics.labels:
-            self._rules.order(key.decode("utf-8", "replace"), value)
-        elif topic == self._place.topics.rules and key == self._place.tenant.encode():
+        """Take a label, as what people say of accounts holds for their own rules too, other rules, or a campaign."""
+        place, name = self._place, key.decode("utf-8", "replace")
+        cleared: list[str] = []
+        if topic == place.topics.labels:
+            cleared = self.observe.order(name, value)
+        elif topic == place.topics.campaigns and name.startswith(known_key(place.tenant, "")):
+            cleared = self.observe.know(name.removeprefix(known_key(place.tenant, "")), value)
+        elif topic == place.topics.rules and key == place.tenant.encode():
             self._rules.use(_rules(value))
-        return []
+        return decided(place.topics, Decisions(early=[(account_id, None) for account_id in cleared]))
 
     def idle(self) -> list[Output]:
         """Nothing follows for now: admit what waits and call the newest slice complete."""
@@ -278,6 +283,7 @@ class CampaignsStage(Kept):
         self._tenant = tenant  # whose rules hold
         self._inbox = Inbox()
         self._finished = False
+        self._known: dict[str, bytes] = {}
         self._counts: Counts = Counter()
 
     @property
@@ -314,10 +320,20 @@ class CampaignsStage(Kept):
             return []
         return self._decided(self.campaigns.order(key.decode("utf-8", "replace"), value))
 
+    def _published(self) -> list[Output]:
+        """What has changed of the known campaigns since the last call."""
+        now, before = self.campaigns.known, self._known
+        if now is before:
+            return []
+        self._known = now
+        changed = sorted(name for name in now.keys() | before.keys() if now.get(name) != before.get(name))
+        key = partial(known_key, self._tenant)
+        return [Output(self._topics.campaigns, 0, key(name).encode(), now.get(name)) for name in changed]
+
     def _decided(self, decisions: Decisions) -> list[Output]:
         self._counts.update(("alerts", alert.status) for alert in decisions.alerts)
         self._counts.update(("signals", signal.action if signal else "cleared") for _, signal in decisions.signals)
-        return decided(self._topics, decisions)
+        return decided(self._topics, decisions) + self._published()
 
     def idle(self) -> list[Output]:
         """Silence of this topic says nothing: the sources say themselves that they are idle."""
@@ -341,6 +357,7 @@ class CampaignsStage(Kept):
         meta, _ = unpack(data, "campaigns-stage", VERSION)
         self.campaigns.rules = _rules(meta.get("rules", b""))
         restore(meta["operator"])
+        self._known = self.campaigns.known
         self._inbox, self._finished = Inbox.of(meta["inbox"]), meta["finished"]
         self._counts = counted(meta["counts"])
 
@@ -348,23 +365,6 @@ class CampaignsStage(Kept):
 def _rules(value: bytes) -> Rules:
     """The rules of a record; an empty one, a tombstone, means those shipped. Raises ValueError where it is wrong."""
     return Rules.decode(value) if value else Rules()
-
-
-def decided(topics: Topics, decisions: Decisions) -> list[Output]:
-    """Alerts and signals as records of their topics; what rules in the shadow say has a topic of its own."""
-    alerts = [
-        Output(
-            topics.shadow if alert.mode == "shadow" else topics.alerts,
-            None,
-            alert.dedup_key.encode(),
-            encode_alert(alert),
-        )
-        for alert in decisions.alerts
-    ]
-    signals = [
-        Output(topics.signals, None, account.encode(), encode_signal(signal)) for account, signal in decisions.signals
-    ]
-    return alerts + signals
 
 
 def factory(settings: Settings, topics: Topics) -> list[StageSpec]:
@@ -391,7 +391,7 @@ def factory(settings: Settings, topics: Topics) -> list[StageSpec]:
         return CampaignsStage(topics, announcer, settings.tenant)
 
     return [
-        StageSpec("observe", topics.requests, topics.observe_state, observe),
+        StageSpec("observe", topics.requests, topics.observe_state, observe, hurried_topic=topics.early),
         StageSpec("fanin", topics.sightings, topics.fanin_state, fanin),
         StageSpec("campaigns", topics.hubs, topics.campaigns_state, campaigns),
     ]

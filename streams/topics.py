@@ -49,9 +49,11 @@ class Topics:
         self.alerts = f"{prefix}.alerts.v1"
         self.shadow = f"{prefix}.shadow.v1"
         self.signals = f"{prefix}.signals.v1"
+        self.early = f"{prefix}.early.v1"
         self.rejects = f"{prefix}.rejects.v1"
         self.labels = f"{prefix}.labels.v1"
         self.rules = f"{prefix}.rules.v1"
+        self.campaigns = f"{prefix}.campaigns.v1"
         self.observe_state = f"{prefix}.observe-state.v1"
         self.fanin_state = f"{prefix}.fanin-state.v1"
         self.campaigns_state = f"{prefix}.campaigns-state.v1"
@@ -65,9 +67,11 @@ class Topics:
             TopicSpec(self.alerts, 1, _kept(90)),
             TopicSpec(self.shadow, 1, _kept(90)),
             TopicSpec(self.signals, None, _COMPACT | {"delete.retention.ms": str(DAY_MS)}),
+            TopicSpec(self.early, None, _kept(0.25)),
             TopicSpec(self.rejects, 1, _kept(14)),
             TopicSpec(self.labels, 1, _COMPACT),
             TopicSpec(self.rules, 1, _COMPACT),
+            TopicSpec(self.campaigns, 1, _COMPACT),
             TopicSpec(self.observe_state, self.requests, _STATE),
             TopicSpec(self.fanin_state, self.sightings, _STATE),
             TopicSpec(self.campaigns_state, self.hubs, _STATE),
