@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help install demo test test-faults check check-deploy bench bench-kafka bench-letter bench-recovery bench-detection clean
+.PHONY: help install demo test test-faults check check-deploy bench bench-kafka bench-letter bench-recovery bench-detection bench-latency clean
 help:  ## what can be run
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
 
@@ -46,6 +46,9 @@ bench-letter: install  ## the letter at full size, 317 million events; DAYS=1 ru
 
 bench-recovery: install  ## kill -9 to processing again with a million accounts, on real Kafka
 	$(BIN)/python -m bench recovery
+
+bench-latency: install  ## event to signal in Redis and to alert, at 10,000 events a second over Kafka; three minutes
+	$(BIN)/python -m bench.latency
 
 bench-detection: install  ## every mark of detection, five seeds each, and docs/plots; about an hour on two cores
 	$(BIN)/python -m bench.detection --marks --plots

@@ -13,7 +13,7 @@ import time
 
 from bench.traffic import ROOT
 
-NAMES = ("sketch", "throughput", "memory", "recovery", "detection", "kafka", "limiter", "console", "letter")
+NAMES = ("sketch", "throughput", "memory", "recovery", "detection", "kafka", "latency", "limiter", "console", "letter")
 LONG = ("letter",)
 """Run when named: an hour."""
 

@@ -1,8 +1,8 @@
 """Event to signal in Redis for who joins a known campaign, and event to cluster alert, at a stated rate over Kafka.
 
-What lives here: the schedule, a real broker, Redis and worker, and the two stopwatches. What does not: the traffic of a
-fleet (``traffic``). Requests are sent when the schedule says, whatever has come back by then, and both stopwatches start
-at the moment a request was *meant* to be sent: a worker or a producer that falls behind is seen as latency.
+What lives here: the schedule, a real broker, Redis and worker, and the two stopwatches. What does not: the traffic of
+a fleet (``traffic``). Requests are sent when the schedule says, whatever has come back by then, and both stopwatches
+start at the moment a request was *meant* to be sent: a worker or a producer that falls behind is seen as latency.
 
 Three parts on one worker. A campaign becomes known from a file as fast as it goes. Then the letter begins at its full
 pace inside its fleet, at the stated rate, until it is told of: an alert's evidence is in once every partition has been
@@ -224,13 +224,13 @@ def measure(worker: Worker, client: Any, rate: int) -> list[Figure]:
     start_s, alerts = asyncio.run(paced(worker, plan, rate))
     told = alert_latencies(plan, rate, start_s, alerts)
     named = asyncio.run(joined(worker, client, live_lines(fleet[first:], joining(harvest), live), rate))
-    setting = f"{rate:,} events/s, one worker, {PARTITIONS} partitions, from the intended moment of sending; "
-    signals = f"{len(named)} of {JOINERS} accounts that join, in {LIVE_S:.0f} s stamped with the time of day"
+    setting = f"{rate:,} events/s, one worker, {PARTITIONS} partitions, from when it was meant to be sent; "
+    signals = f"{setting}{len(named)} of {JOINERS} accounts that join, in {LIVE_S:.0f} s stamped with the time of day"
     statements = (
         f"{len(told)} statements over {PACE_H * 60:.0f} minutes of event time in {len(plan.lines) / rate:.0f} s"
     )
     return [
-        Figure("event to signal in Redis, half", quantile(named, 0.5), "ms", P50_MS, most=True, setting=setting + signals),
+        Figure("event to signal in Redis, half", quantile(named, 0.5), "ms", P50_MS, most=True, setting=signals),
         Figure("event to signal in Redis, 99 %", quantile(named, 0.99), "ms", P99_MS, most=True),
         Figure("accounts that join named at once", len(named) / JOINERS, "of all", 0.95),
         Figure(

@@ -21,7 +21,7 @@ from models.compiled import jit
 from models.directory import Directory
 from models.operators import told_apart
 from models.swarm import Swarm
-from models.templates import Templates, distinct
+from models.templates import Templates, distinct, even_templates
 
 PROMPTS_MIN = 2  # one shared prompt is an accident, and 137 false accounts in the laboratory; a second is looked for
 SHARE_MIN = 0.15
@@ -363,12 +363,6 @@ def _expected(covered: Ints, of_core: Ints) -> Floats:
     many = even_templates(of_core)
     expected: Floats = many * -np.expm1(covered * np.log1p(-1.0 / max(many, 1.0 + 1e-9)))
     return expected
-
-
-def even_templates(of_core: Ints) -> float:
-    """The number of templates of one size that mix as much as those of the core's requests: inverse Simpson."""
-    shares = np.bincount(of_core) / len(of_core)
-    return 1.0 / float((shares * shares).sum())
 
 
 def _core(committed: npt.NDArray[np.bool_], share: Floats, covered: Ints) -> npt.NDArray[np.bool_]:

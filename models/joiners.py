@@ -62,6 +62,22 @@ class Told(msgspec.Struct, frozen=True):
 
 
 @jit
+def _again(
+    rest: npt.NDArray[np.uint64],
+    known: npt.NDArray[np.uint64],
+    index: npt.NDArray[np.int32],
+    code_of: npt.NDArray[np.int64],
+    found: int,
+) -> bool:
+    """Whether another key than ``found`` is of its template."""
+    for key in rest:
+        other = find(index, known, key)
+        if other >= 0 and other != found and code_of[other] == code_of[found]:
+            return True
+    return False
+
+
+@jit
 def _codes(
     keys: npt.NDArray[np.uint64],
     offsets: npt.NDArray[np.int64],
@@ -74,14 +90,8 @@ def _codes(
     for at in range(codes.shape[0]):
         for first in range(offsets[at], offsets[at + 1]):
             found = find(index, known, keys[first])
-            if found < 0:
-                continue
-            for other in range(first + 1, offsets[at + 1]):
-                second = find(index, known, keys[other])
-                if second >= 0 and second != found and code_of[second] == code_of[found]:
-                    codes[at] = code_of[found]
-                    break
-            if codes[at] >= 0:
+            if found >= 0 and _again(keys[first + 1 : offsets[at + 1]], known, index, code_of, found):
+                codes[at] = code_of[found]
                 break
     return codes
 
@@ -112,15 +122,14 @@ def _join(
     first_seen: npt.NDArray[np.int64],
     codes: npt.NDArray[np.int64],
     campaigns: tuple[npt.NDArray[np.uint64], npt.NDArray[np.float64]],
-    joins: Any,
-    index: npt.NDArray[np.int32],
-    size: npt.NDArray[np.int64],
+    table: tuple[Any, npt.NDArray[np.int32], npt.NDArray[np.int64]],
 ) -> npt.NDArray[np.bool_]:
     """Fold rows under known templates; which of them is the one that completes what its account must show.
 
     A campaign is (seed of its keys, [count, share, even templates, arrived, stale, pool, pool's share, usual time]).
     """
     seeds, bars = campaigns
+    joins, index, size = table
     named = np.zeros(rows.shape[0], np.bool_)
     for at in range(rows.shape[0]):
         row = rows[at]
@@ -275,9 +284,7 @@ class Joiners:
             first_seen[picked],
             codes[picked],
             self._campaigns,
-            self.joins.records,
-            self.joins.index,
-            self.joins.count,
+            (self.joins.records, self.joins.index, self.joins.count),
         )
         found = [
             self._signal(rows[at], ids[int(picked[at])], int(codes[picked[at]]) >> 16) for at in np.flatnonzero(named)

@@ -16,11 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from models.alert import Action, Mode
-from models.clusters import VARIED, Candidate, even_templates
+from models.clusters import VARIED, Candidate
 from models.compiled import jit
 from models.newcomers import LIKE_CORE, usual_ms
 from models.swarm import ARRIVED_MS
-from models.templates import Templates
+from models.templates import Templates, even_templates
 from models.verdict import DILUTED_COUNT_MIN, NAMED_SHARE_MIN, STERN_SHARE, UNDILUTED, needed
 from models.wire import pack, unpack
 

@@ -172,6 +172,12 @@ def distinct(groups: Ints, values: npt.NDArray[Any], count: int) -> tuple[Ints, 
     return np.bincount(sorted_groups[first], minlength=count), sorted_groups[first], sorted_values[first]
 
 
+def even_templates(of_row: Ints) -> float:
+    """The number of templates of one size that mix as much as those of these requests: inverse Simpson."""
+    shares = np.bincount(of_row) / len(of_row)
+    return 1.0 / float((shares * shares).sum())
+
+
 @jit
 def _place(slots: npt.NDArray[np.int32], hashes: Any, groups: Any, at: int, group: int, value: np.uint64) -> int:
     """The row that first held (group, value); ``at`` itself, which is then entered, where none did."""

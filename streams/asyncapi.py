@@ -54,6 +54,11 @@ def _records(topics: Topics) -> dict[str, tuple[str, type, str]]:
         topics.alerts: ("dedup_key", Alert, "One statement about a campaign or an account."),
         topics.shadow: ("dedup_key", Alert, "An alert of a rule in the shadow: nobody is told."),
         topics.signals: ("account id", Signal, "What a limiter is told; an empty record clears the account."),
+        topics.early: (
+            "account id",
+            Signal,
+            "The same of an account that joins a known campaign, before an evaluation: may come again, ends by itself.",
+        ),
         topics.rejects: ("none", Reject, "A record that could not be read: why and where, never what."),
         topics.labels: ("subject of the action", Label, "What a person said about an alert, a cluster or an account."),
     }
@@ -99,7 +104,7 @@ def _configuration(spec: TopicSpec) -> dict[str, Any]:
 def _operations(topics: Topics) -> dict[str, Any]:
     """From where distilwatch stands: what it receives from others and what it sends to them."""
     receives = (topics.requests, topics.labels, topics.rules)
-    sends = (topics.alerts, topics.shadow, topics.signals, topics.rejects)
+    sends = (topics.alerts, topics.shadow, topics.signals, topics.early, topics.rejects)
     found = {}
     for action, names in (("receive", receives), ("send", sends)):
         for name in names:

@@ -67,7 +67,7 @@ class Topics:
             TopicSpec(self.alerts, 1, _kept(90)),
             TopicSpec(self.shadow, 1, _kept(90)),
             TopicSpec(self.signals, None, _COMPACT | {"delete.retention.ms": str(DAY_MS)}),
-            TopicSpec(self.early, None, _kept(0.25)),
+            TopicSpec(self.early, None, _kept(1)),
             TopicSpec(self.rejects, 1, _kept(14)),
             TopicSpec(self.labels, 1, _COMPACT),
             TopicSpec(self.rules, 1, _COMPACT),

@@ -25,8 +25,8 @@ allow "${GATEWAY:-gateway}" --operation Write --operation Describe $(topics requ
 
 # The worker reads what comes in and what people say, and writes everything else.
 worker=${WORKER:-worker}
-allow "$worker" --operation Read --operation Describe $(topics requests sightings hubs signals labels rules $state)
-allow "$worker" --operation Write --operation Describe $(topics sightings hubs signals alerts shadow rejects $state)
+allow "$worker" --operation Read --operation Describe $(topics requests sightings hubs signals early labels rules campaigns $state)
+allow "$worker" --operation Write --operation Describe $(topics sightings hubs signals early campaigns alerts shadow rejects $state)
 allow "$worker" --operation Read --resource-pattern-type prefixed --group "$GROUP-"
 allow "$worker" --operation Write --operation Describe --resource-pattern-type prefixed --transactional-id "$PREFIX.$GROUP."
 
