@@ -113,7 +113,8 @@ def _count_needed(join: Any, row: Any, first_seen: int, bar: npt.NDArray[np.floa
     began_with_it = 0 < bar[5] < first_seen and join["since_ms"] - first_seen <= ARRIVED_MS
     if not began_with_it or join["count"] < bar[6] * row["requests_24h"]:
         return float(bar[0])
-    return max(float(DILUTED_COUNT_MIN), bar[0] * min(1.0, (row["ts"] - first_seen) / bar[7]))
+    scaled: float = bar[0] * min(1.0, (row["ts"] - first_seen) / bar[7])
+    return max(float(DILUTED_COUNT_MIN), scaled)
 
 
 @jit

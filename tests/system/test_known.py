@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import re
 import signal
@@ -41,6 +42,7 @@ def system(kafka: str, redis_url: str, tmp_path: Path) -> Iterator[System]:
     system.close()
 
 
+@functools.cache
 def newest() -> int:
     return max(json.loads(line)["ts"] for line in letter().lines)
 
