@@ -42,6 +42,7 @@ SOURCES: Final[Sources] = {
     ),
     "system": ("model_parameters.system", "model_parameters.instructions"),
     "email_domain": ("metadata.user_api_key_user_email",),
+    "api_key_id": ("metadata.user_api_key_hash", "user_api_key_hash"),
     "tools": ("model_parameters.tools", "model_parameters.functions"),
 }
 

@@ -38,6 +38,8 @@ SOURCES: Final[Sources] = {
     "payment_id": ("distilwatch.payment_id",),
     "email_domain": ("distilwatch.email_domain",),
     "account_created": ("distilwatch.account_created",),
+    "api_key_id": ("distilwatch.api_key_id",),
+    "plan": ("distilwatch.plan",),
     "tools": ("gen_ai.tool.definitions",),
     "refused": ("gen_ai.response.finish_reasons",),
 }

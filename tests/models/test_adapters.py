@@ -151,6 +151,7 @@ def test_litellm_payload_fills_the_columns() -> None:
     assert batch.account_id[0] == LITELLM["metadata"]["user_api_key_hash"]
     assert batch.event[0] ^ batch.account[0] == hash_of("event_id", "chatcmpl-1")
     assert batch.email_domain[0] == hash_of("email_domain", "example.com")
+    assert batch.api_key[0] == hash_of("api_key_id", LITELLM["metadata"]["user_api_key_hash"])
     assert batch.tools[0]
     assert decoded.unknown == {}
     assert decoded.formats == {"litellm": 1}
