@@ -124,6 +124,33 @@ def _key_uses(rows: Any, picked: npt.NDArray[np.int64], keys: int) -> npt.NDArra
     return uses
 
 
+@jit
+def _expire(rows: Any, keys: Any, since_ms: int) -> tuple[int, int]:
+    """Move the requests since ``since_ms`` and the keys they hold to the front, in their order; how many of each."""
+    numbers = np.zeros(keys.shape[0], np.int32)
+    for at in range(rows.shape[0]):
+        if rows[at]["ts"] >= since_ms:
+            for place in range(rows[at]["width"]):
+                numbers[rows[at]["keys"][place]] = 1
+    known = 0
+    for key in range(keys.shape[0]):
+        if numbers[key]:
+            keys[known] = keys[key]
+            numbers[key] = known
+            known += 1
+    left = 0
+    for at in range(rows.shape[0]):
+        if rows[at]["ts"] < since_ms:
+            continue
+        if left < at:
+            rows[left] = rows[at]
+        for place in range(KEYS_MAX):
+            held = place < rows[left]["width"]
+            rows[left]["keys"][place] = numbers[rows[left]["keys"][place]] if held else 0
+        left += 1
+    return left, known
+
+
 class CoveredEvents:
     """The covered requests of the last 24 hours and the dictionary of their keys."""
 
@@ -157,16 +184,9 @@ class CoveredEvents:
 
     def expire(self, now_ms: int) -> None:
         """Drop requests older than the window, and keys that no request holds any more."""
-        rows = self.events.rows
-        live = rows["ts"] >= now_ms - WINDOW_MS
-        if live.all():
+        rows, since_ms = self.events.rows, now_ms - WINDOW_MS
+        if (rows["ts"] >= since_ms).all():
             return
-        kept = rows[live]
-        used = np.zeros(len(self.keys) + 1, np.bool_)
-        held = np.arange(KEYS_MAX) < kept["width"][:, None]
-        used[np.where(held, kept["keys"], len(self.keys))] = True
-        used = used[:-1]
-        renumbered = np.cumsum(used, dtype=np.int32) - 1
-        kept["keys"] = np.where(held, renumbered[np.where(held, kept["keys"], 0)], 0)
-        self.keys.load(self.keys.rows[used])
-        self.events.load(kept)
+        left, keys_left = _expire(rows, self.keys.rows, since_ms)
+        self.keys.cut(keys_left)
+        self.events.cut(left)
