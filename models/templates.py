@@ -181,9 +181,10 @@ def even_templates(of_row: Ints) -> float:
 @jit
 def _place(slots: npt.NDArray[np.int32], hashes: Any, groups: Any, at: int, group: int, value: np.uint64) -> int:
     """The row that first held (group, value); ``at`` itself, which is then entered, where none did."""
+    # Networks are numbers beside one another, not hashes: unmixed they would all queue for the same few slots.
+    folded = np.int64((value ^ (value >> np.uint64(32))) & np.uint64(0x7FFFFFFF)) + group * 40_503
     mask = slots.shape[0] - 1
-    slot = np.int64((value >> np.uint64(11)) & np.uint64(0x7FFFFFFF)) + group * 7_919
-    slot &= mask
+    slot = (folded * 0x5BD1E995 >> 16) & mask
     while slots[slot] != -1:
         other = slots[slot]
         if groups[other] == group and hashes[other] == value:
