@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.communities import split
-from models.compiled import jit, jit_part
+from models.compiled import jit
 from models.directory import Directory
 from models.operators import told_apart
 from models.swarm import Swarm
@@ -51,15 +51,6 @@ class Committed:
     starts: Ints  # of each account's group in ``rows``, one more than accounts
 
 
-@jit_part
-def _holds(values: Ints, count: int, wanted: int) -> bool:
-    """Whether ``wanted`` is among the first ``count`` values."""
-    for place in range(count):
-        if values[place] == wanted:
-            return True
-    return False
-
-
 @jit
 def _grouped(
     rows: Any, of_row: Ints, fresh: npt.NDArray[np.bool_], picked: Ints
@@ -83,8 +74,10 @@ def _grouped(
             groups += 1
         first = picked[starts[groups - 1]]
         prompts[groups - 1] |= row["prompt"] != rows[first]["prompt"]
-        known = templates[groups - 1]
-        if known < DISTINCT_MAX and not _holds(used, known, of_row[picked[at]]):
+        known, place = templates[groups - 1], 0
+        while place < known and used[place] != of_row[picked[at]]:
+            place += 1
+        if place == known < DISTINCT_MAX:
             used[known] = of_row[picked[at]]
             templates[groups - 1] += 1
         all_fresh[groups - 1] &= fresh[picked[at]]
