@@ -154,7 +154,8 @@ class DeskHost:
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-            self._save()
+            if not self._untold:  # what is kept says that all was told
+                self._save()
         await self.feeds.stop()
 
     @property

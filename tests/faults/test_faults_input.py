@@ -14,9 +14,9 @@ from tests.faults.trial import Trial
 pytestmark = [pytest.mark.servers, pytest.mark.faults, pytest.mark.timeout(600)]
 Make = Callable[..., Trial]
 REASONS = ("time_future", "malformed_json")
-CROWD = 9
-"""Requests of the crowd for each of everybody else: 90 % of the traffic."""
-ACCOUNT_BYTES_MAX = 1_500
+HOT, ONCE = 9, 4
+"""Requests of a crowd for each of everybody else: 90 % of the traffic, and 87,000 accounts."""
+ACCOUNT_BYTES_MAX = 2_000
 """Of an account seen once, its keys and its place in the directory, with the slack of tables that double."""
 FLOODED_BYTES = 200 << 20
 """What batches, snapshots and unsent outputs may take beside the state."""
@@ -77,13 +77,13 @@ def lags(trial: Trial) -> dict[str, float]:
     return {partition: float(lag) for partition, lag in found}
 
 
-def crowd(trial: Trial, name: Callable[[int, int], str]) -> None:
-    """Put CROWD requests with prompts of their own behind each of the letter; ``name`` gives the account of each."""
+def crowd(trial: Trial, size: int, name: Callable[[int, int], str]) -> None:
+    """Put requests with prompts of their own behind each of the letter; ``name`` gives the account of each."""
     lines, accounts = [], []
     for number, (line, account) in enumerate(zip(trial.lines, trial.accounts, strict=True)):
         lines.append(line)
         accounts.append(account)
-        for copy in range(CROWD):
+        for copy in range(size):
             event, who = f"crowd-{number}-{copy}", name(number, copy)
             lines.append(changed(line, event_id=event, account_id=who, org_id=who, prompt=f"one of a kind {event}"))
             accounts.append(who)
@@ -94,7 +94,7 @@ def crowd(trial: Trial, name: Callable[[int, int], str]) -> None:
 async def test_a_hot_account(kafka: str, redis_url: str, trial_on: Make) -> None:
     trial = trial_on(kafka, redis_url)
     expected = trial.undisturbed()
-    crowd(trial, lambda number, copy: "hot")
+    crowd(trial, HOT, lambda number, copy: "hot")
     await trial.feed_for(10)  # all of it waits when the worker comes
     trial.up("0")
     await trial.until(lambda: 0 in lags(trial).values(), "a partition without the hot account to be read")
@@ -109,13 +109,14 @@ async def test_a_hot_account(kafka: str, redis_url: str, trial_on: Make) -> None
 
 @pytest.mark.row("30", "a flood of accounts and prompts seen once: memory within its bound, nobody is judged otherwise")
 async def test_a_flood_of_new_accounts(kafka: str, redis_url: str, trial_on: Make) -> None:
-    trial = trial_on(kafka, redis_url)
+    # A slow machine must not lose its partitions here: what a recovery takes for itself is not what is measured.
+    trial = trial_on(kafka, redis_url, DISTILWATCH_SESSION_MS="30000")
     expected = trial.undisturbed()
     letter = len(trial.lines)
-    crowd(trial, lambda number, copy: f"once-{number}-{copy}")
+    crowd(trial, ONCE, lambda number, copy: f"once-{number}-{copy}")
     trial.up("0")
     await trial.feed_for(5, upto=0.1)
-    await trial.until(lambda: trial.conserved(), "the beginning")
+    await trial.until(trial.conserved, "the beginning")
     before = trial.resident()
     await trial.feed_for(10)
     await trial.accounted()

@@ -100,6 +100,7 @@ def judge(world: World) -> None:
         chains[gather] = digest, number
 
 
+@pytest.mark.row("all", "seeded interleavings of kills, zombies, rebalances, clocks, duplicates, poison")
 @pytest.mark.parametrize("block", range(1 if ONE else 10))
 def test_any_interleaving_loses_and_doubles_nothing(block: int) -> None:
     share = SEEDS // 10

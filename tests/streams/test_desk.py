@@ -15,8 +15,10 @@ from models.cases import Notification
 from models.errors import ConfigError
 from models.labels import encode_label
 from models.output import encode_alert, signal_line
+from streams import desk as module
 from streams.desk import DeskHost, FeedNames, RefusedError, new_label
 from streams.desk_feeds import LINE_BYTES_MAX, Growing
+from streams.sinks.outbox import OutboxError
 from tests.models.desk_records import campaign, label, of_account, signal
 
 pytestmark = pytest.mark.timeout(60)
@@ -123,6 +125,32 @@ def test_a_restart_tells_nothing_twice(desk):
 
     run(story())
     assert sorted(found.notification_id for found in desk.sent) == ["firing:a-c-1-1:-", "firing:a-c-2-1:-"]
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_what_no_disk_took_is_said_and_told_later(desk, restarted, monkeypatch):
+    monkeypatch.setattr(module, "TICK_S", 0.05)
+    desk.write(campaign())
+    full = [True]
+
+    async def deliver(found: list[Notification]) -> None:
+        if full:
+            raise OutboxError("the disk is full")
+        await desk.deliver(found)
+
+    async def story() -> None:
+        async with desk.host(deliver=deliver) as host:
+            await until(lambda: "full" in host.trouble)
+            if not restarted:
+                full.clear()
+                await until(lambda: desk.sent)
+                assert not host.trouble
+        full.clear()
+        async with desk.host(deliver=deliver):
+            await until(lambda: desk.sent)
+
+    run(story())
+    assert [found.notification_id for found in desk.sent] == ["firing:a-c-1-1:-"]
 
 
 def test_bad_lines_are_counted_and_passed_over(desk, tmp_path):

@@ -150,6 +150,7 @@ async def test_a_zombie_is_fenced_and_ends(fleet: Fleet) -> None:
     assert other.poll() is None
 
 
+@pytest.mark.row("25", "poison: set aside once, never quoted, the others flow")
 async def test_poison_is_set_aside_and_never_quoted(fleet: Fleet) -> None:
     await fleet.create()
     fed = [*words(0, 40), b"poison:canary", *words(41, 40), b"poison:canary", *words(82, 40)]

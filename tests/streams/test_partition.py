@@ -101,6 +101,7 @@ class Bench:
         return {s.labels["source"] for s in samples if s.name.endswith("_total") and s.value}
 
 
+@pytest.mark.row("17", "unreadable snapshots: refused, the same state by another way")
 @pytest.mark.parametrize(("damaged", "source"), [(0, "snapshot"), (1, "previous"), (2, "earliest")])
 async def test_a_refused_snapshot_gives_the_same_state_by_another_way(kafka: str, damaged: int, source: str) -> None:
     bench = Bench(kafka)
