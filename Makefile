@@ -23,7 +23,7 @@ test: install  ## the whole suite, on real Kafka and Redis it starts itself
 	$(BIN)/python -m pytest
 
 test-faults: install  ## the long faults on real Kafka, Redis and processes; seed and verdict per row
-	$(BIN)/python -m pytest tests/faults -m "faults or not faults"
+	$(BIN)/python -m pytest -m "row or faults"
 
 check: install  ## format, lint, types
 	$(BIN)/ruff format --check .
