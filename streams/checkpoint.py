@@ -35,7 +35,8 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True):
     counts marks of a generation. ``snapshot_at`` and ``previous_at`` are state-topic offsets of the newest and the
     last but one snapshot. ``skips`` are the offsets of quarantined records, which a replay leaves out too. ``controls``
     are the control records (topic, key, value) that the stage took in this transaction, before ``idle`` and
-    ``advance``; ``control_next`` says up to where it has taken them.
+    ``advance``; ``control_next`` says up to where it has taken them. ``last`` is the last record that was read, its
+    offset and a digest: where another one stands there now, the input is not the one that was read.
     """
 
     generation: int
@@ -48,6 +49,7 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True):
     previous_at: int
     controls: tuple[tuple[str, bytes, bytes], ...] = ()
     control_next: dict[str, int] = {}
+    last: tuple[int, bytes] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,6 +95,7 @@ class Partition:
         self.idle = False
         self.snapshot_at = host.outside.now_s()  # a recovery has just brought the state here
         self._mark: Mark | None = None
+        self._last: tuple[int, bytes] | None = None  # offset and digest of the record that was read last
         self.snapshots = Snapshots(host.settings, number=number, partitions=host.partitions, now_s=host.outside.now_s())
         self._producer = host.outside.producer(
             **host.clients,
@@ -119,9 +120,9 @@ class Partition:
         source = "fresh"
         if mark is None:
             self.offset = beginning
-        elif mark.offset > await reader.end(self.input):
+        elif not await self._is_known(reader, mark, beginning):
             # Never reset silently: this input is another one than that we have counted so far.
-            raise RecoveryError(f"{self.input.topic}/{self.number} ends before our progress: was it recreated?")
+            raise RecoveryError(f"{self.input.topic}/{self.number} is not what we have read: was it recreated?")
         else:
             self.quarantine.skips.update(mark.skips)
             source, plan = await self._plan(reader, mark, barrier)
@@ -132,6 +133,17 @@ class Partition:
         labels = (self.host.spec.name, str(self.number))
         self.host.metrics.restores.labels(self.host.spec.name, source).inc()
         self.host.metrics.restore_seconds.labels(*labels).set(self.host.outside.now_s() - started)
+
+    async def _is_known(self, reader: LogReader, mark: Mark, beginning: int) -> bool:
+        """Whether the input reaches to our progress and still holds the record that we read last, unless removed."""
+        if mark.offset > await reader.end(self.input):
+            return False
+        self._last = mark.last
+        if mark.last is None or mark.last[0] < beginning:
+            return True
+        at, digest = mark.last
+        found = [record async for batch in reader.read(self.input, at, at + 1) for record in batch]
+        return [_digest(record) for record in found] == [digest]
 
     async def _write_barrier(self) -> int:
         """The offset below which everything in the state topic is ours to read and final."""
@@ -228,6 +240,7 @@ class Partition:
         alone = records[0].offset < self.quarantine.careful_until
         for group in ([record] for record in records) if alone else (records,):
             self._fold_group(group, silent)
+        self._last = records[-1].offset, _digest(records[-1])
         self.changed = True
         self.idle = False
 
@@ -277,7 +290,7 @@ class Partition:
             at = None if cut is None else await self._send_snapshot(cut, idle)
             skips = tuple(sorted(self.quarantine.skips))
             mark = next_mark(self._mark, offset=self.offset, idle=idle, skips=skips, snapshot_at=at)
-            mark = msgspec.structs.replace(mark, controls=controls, control_next=control_next)
+            mark = msgspec.structs.replace(mark, controls=controls, control_next=control_next, last=self._last)
             pending = [
                 await self._producer.send(o.topic, value=o.value, key=o.key, partition=o.partition)
                 for o in self.outputs
@@ -339,6 +352,11 @@ class Partition:
     async def close(self) -> None:
         """Give up the producer; an open transaction is left to the next owner, who aborts it."""
         await self._producer.stop()
+
+
+def _digest(record: Any) -> bytes:
+    """What tells a record from another at the same offset; unkeyed, so of its stamp and size and not of its text."""
+    return hashlib.blake2b(f"{record.timestamp} {len(record.value or b'')}".encode(), digest_size=8).digest()
 
 
 def place_of(error: BaseException) -> str:
