@@ -21,6 +21,8 @@ DAY_MS = 24 * HOUR_MS
 BURST_MS = 300_000
 IDLE_MS = 7 * DAY_MS
 """An account silent for longer is forgotten, and new when it returns."""
+HOUR_COUNT_MAX = 0xFFFF
+"""An hour counts no more than this of an account, eighteen a second, far beyond every limit of a day."""
 RETRY_MS = 600_000
 """The same prompt of the same account within this time is a retry and gives no fan-in."""
 
@@ -34,9 +36,9 @@ ACCOUNT = np.dtype(
         ("prompt_ts", "i8", (2,)),
         ("hour", "i8"),
         ("day", "i4"),
-        ("requests", "u4", (24,)),
-        ("follow_ups", "u4", (24,)),
-        ("reasoning", "u4", (24,)),
+        ("requests", "u2", (24,)),
+        ("follow_ups", "u2", (24,)),
+        ("reasoning", "u2", (24,)),
         ("daily", "u4", (7,)),
         ("requests_24h", "u4"),
         ("follow_ups_24h", "u4"),
@@ -46,7 +48,7 @@ ACCOUNT = np.dtype(
     ],
     align=True,
 )
-"""One account: 432 bytes, whatever its traffic; no padding, which copies would leave undefined."""
+"""One account: 288 bytes, whatever its traffic; no padding, which copies would leave undefined."""
 
 NEW, RETRY = 1, 2  # marks of a row beside its sighting
 FIREHOSE, REASONING_VOLUME, MANY_NETWORKS = 4, 8, 16  # a limit the account crossed with this row, once a day
@@ -249,14 +251,15 @@ def update_accounts(
         follows = _continues(account, row["conversation"], row["turn"])
         flags = _flags(account, row, follows)
         hour = (ts // HOUR_MS) % 24
-        account["requests"][hour] += 1
-        account["requests_24h"] += 1
-        if follows:
-            account["follow_ups"][hour] += 1
-            account["follow_ups_24h"] += 1
-        if row["reasoning"]:
-            account["reasoning"][hour] += 1
-            account["reasoning_24h"] += 1
+        if account["requests"][hour] < HOUR_COUNT_MAX:
+            account["requests"][hour] += 1
+            account["requests_24h"] += 1
+            if follows:
+                account["follow_ups"][hour] += 1
+                account["follow_ups_24h"] += 1
+            if row["reasoning"]:
+                account["reasoning"][hour] += 1
+                account["reasoning_24h"] += 1
         account["daily"][(ts // DAY_MS) % 7] += 1
         if row["network"] != 0:
             account["networks"][0] |= np.uint64(1) << (row["network"] % np.uint64(61))

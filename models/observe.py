@@ -158,12 +158,12 @@ class Observe:
     def snapshot(self) -> bytes:
         """The whole state, canonical: equal states give equal bytes."""
         rows = self.accounts.rows
-        return self._packed({"accounts": rows[np.argsort(rows["key"])].view(np.uint8)}, {})
+        return self._packed({"records": rows[np.argsort(rows["key"])].view(np.uint8)}, {})
 
     def restore(self, data: bytes) -> None:
         """Take over a snapshot; raises WireError where it cannot be read."""
         meta, arrays = unpack(data, "observe", 1)
-        self._load(meta, arrays, arrays["accounts"].view(ACCOUNT))
+        self._load(meta, arrays, arrays["records"].view(ACCOUNT))
 
     def cut(self) -> Cut:
         """The whole state, the accounts in parts: a request touches one of them."""

@@ -10,6 +10,7 @@ from models.accounts import (
     BURST_MS,
     DAY_MS,
     FACTS,
+    HOUR_COUNT_MAX,
     HOUR_MS,
     IDLE_MS,
     NEW,
@@ -119,6 +120,19 @@ def test_the_trailing_day_has_a_grain_of_an_hour():
     seen, _ = fold([{"ts": hour}, {"ts": hour + 23 * HOUR_MS + HOUR_MS - 1}, {"ts": hour + 24 * HOUR_MS}])
     assert seen["requests_24h"].tolist() == [1, 2, 2]
     assert seen["hours_24h"].tolist() == [1, 2, 2]
+
+
+def test_an_hour_counts_no_more_than_its_most_and_lets_all_of_it_go():
+    hour = START // HOUR_MS * HOUR_MS
+    rows = np.repeat(np.array([hour, hour + 23 * HOUR_MS, hour + 24 * HOUR_MS]), [HOUR_COUNT_MAX + 9, 2, 1])
+    facts = np.zeros(len(rows), FACTS)
+    facts["created"], facts["turn"], facts["account"], facts["reasoning"], facts["ts"] = -1, 2, 5, True, rows
+    table, sightings = Table(ACCOUNT), np.zeros(len(rows), SIGHTING)
+    table.reserve(1)
+    update_accounts(facts, table.records, table.index, table.count, sightings, UNLIMITED)
+    for name in ("requests_24h", "follow_ups_24h"):
+        assert sightings[name][[0, -4, -2, -1]].tolist() == [1, HOUR_COUNT_MAX, HOUR_COUNT_MAX + 2, 3]
+    assert int(table.records[0]["reasoning_24h"]) == 3
 
 
 def test_facts_become_flags_and_status_an_error():
