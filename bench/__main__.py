@@ -13,7 +13,19 @@ import time
 
 from bench.traffic import ROOT
 
-NAMES = ("sketch", "throughput", "memory", "recovery", "detection", "kafka", "latency", "limiter", "console", "letter")
+NAMES = (
+    "sketch",
+    "throughput",
+    "memory",
+    "memory_fleet",
+    "recovery",
+    "detection",
+    "kafka",
+    "latency",
+    "limiter",
+    "console",
+    "letter",
+)
 LONG = ("letter",)
 """Run when named: an hour."""
 

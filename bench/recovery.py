@@ -33,6 +33,7 @@ PER_SECOND = 1_000
 """Of the load that goes on while the worker is killed and comes back."""
 WORDS = 12
 FEED = 20_000
+STEP = 50_000
 AHEAD_S = 0.2
 POLL_S = 0.05
 STAGES = ("observe", "fanin", "campaigns")
@@ -146,7 +147,8 @@ def recoveries(bootstrap: str, folder: Path, accounts: int) -> list[Recovery]:
 def settle(worker: Worker, events: int) -> None:
     """Wait until the worker has taken so many events, keeps up, and has a snapshot of all partitions after that."""
     seen = "distilwatch_observe_events_total"
-    until(lambda: (worker.metric(seen) or 0) >= events, worker.process, f"{events:,} events", 1.0)
+    for part in range(STEP, events + 1, STEP):
+        until(lambda part=part: (worker.metric(seen) or 0) >= part, worker.process, f"{part:,} events", 1.0)  # type: ignore[misc]
     until(lambda: (worker.metric("distilwatch_input_lag_records") or 0) < PER_SECOND, worker.process, "the rest", 1.0)
     before = time.monotonic()
 
