@@ -76,13 +76,14 @@ class Topic:
             }
         )
 
-    async def write(self, *signals: Signal | str) -> None:
+    async def write(self, *signals: Signal | str, early: bool = False) -> None:
         """Produce signals; a plain account id is a tombstone."""
+        to = self.topics.early if early else self.topics.signals
         async with AIOKafkaProducer(**self.clients) as producer:
             for item in signals:
                 account = item if isinstance(item, str) else item.account_id
                 value = None if isinstance(item, str) else msgspec.json.encode(item)
-                await producer.send_and_wait(self.topics.signals, value, key=account.encode())
+                await producer.send_and_wait(to, value, key=account.encode())
 
     @asynccontextmanager
     async def projected(self) -> AsyncIterator[Projection]:
@@ -129,6 +130,38 @@ async def test_signals_live_in_redis_until_they_end_or_are_removed(
         assert held.zscore(index_key(tenant), "b") > time.time() * 1000
         assert [entry["account_id"] for _, entry in held.xrange(changes_key(tenant))][-2:] == ["b", "gone"]
         await until(lambda: not projection.down_reason, "the state up")
+
+
+@pytest.mark.servers
+async def test_an_early_signal_fills_an_empty_place_only(
+    kafka: str, redis_url: str, request: pytest.FixtureRequest
+) -> None:
+    topic = Topic(kafka, redis_url, f"e{id(request)}")
+    await create(topic.clients, topic.topics.catalogue(), partitions=2)
+    held = redis.Redis.from_url(redis_url, decode_responses=True)
+    tenant = topic.settings.tenant
+
+    def seq(account: str) -> str | None:
+        found = held.hget(signal_key(tenant, account), "seq")
+        return None if found is None else str(found)
+
+    early_ts = 2_000_000  # of a later evaluation than the one that had named "known"
+    await topic.write(make_signal("known", 5))
+    async with topic.projected() as projection:
+        await until(lambda: seq("known") == "5", "what an evaluation said")
+        joined = [make_signal(name, 0, ts=early_ts) for name in ("known", "joins", "named", "let-go", "last")]
+        await topic.write(*joined, early=True)
+        await until(lambda: seq("last") == "0" and seq("joins") == "0" and not projection.pending, "early signals")
+        assert seq("known") == "5"
+        assert not held.exists(cluster_key(tenant, "c1")) or held.hget(cluster_key(tenant, "c1"), "seq") == "5"
+        # The very evaluation that the early ones rest on goes over them.
+        await topic.write(make_signal("named", early_ts, ts=early_ts))
+        await until(lambda: seq("named") == str(early_ts), "the evaluation")
+        await topic.write("known", "named", "let-go", early=True)
+        await until(lambda: seq("let-go") is None and not projection.pending, "the end of an early signal")
+        assert (seq("known"), seq("named"), seq("joins")) == ("5", str(early_ts), "0")
+        await topic.write("joins")
+        await until(lambda: seq("joins") is None, "the removal by an evaluation")
 
 
 @pytest.mark.servers

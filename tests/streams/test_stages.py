@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import functools
 import json
+from itertools import pairwise
 
 import msgspec
 import pytest
@@ -206,3 +207,44 @@ def test_all_stages_offer_metrics() -> None:
         assert stage.watermark_ms == 0
         assert all(isinstance(name, str) for key in stage.counts() for name in key)
     assert isinstance(stage, CampaignsStage)
+
+
+def test_a_known_campaign_goes_from_stage_to_stage_and_is_taken_back() -> None:
+    log = log_of(1, 1)
+    specs = specs_of()
+    drive(specs, log, seed=1, kills=0.0)
+    published = log.topic(TOPICS.campaigns)
+    assert published
+    assert {record.key for record in published} == {published[-1].key}
+    assert published[-1].value
+    name = (published[-1].key or b"").decode()
+    assert name.startswith("default:c-")
+
+    stage = observe_stage()
+    lines = letter().lines
+    cut = len(lines) * 2 // 3
+    feed = [Record(line, at, -1) for at, line in enumerate(lines)]
+    assert stage.control(TOPICS.campaigns, b"another:" + name.encode()[8:], published[-1].value) == []
+    assert not [output for output in stage.process(feed[:cut]) if output.topic == TOPICS.early]
+    assert stage.control(TOPICS.campaigns, name.encode(), published[-1].value) == []
+    restored = observe_stage()
+    restored.restore(stage.snapshot())
+    early = [output for output in stage.process(feed[cut:]) if output.topic == TOPICS.early]
+    assert early == [output for output in restored.process(feed[cut:]) if output.topic == TOPICS.early]
+    named = {(output.key or b"").decode() for output in early}
+    assert named
+    assert named <= letter().members
+    assert specs[0].hurried_topic == TOPICS.early
+    (*cleared,) = stage.control(TOPICS.campaigns, name.encode(), b"")
+    assert {output.value for output in cleared} == {None}
+    assert {(output.key or b"").decode() for output in cleared} <= named
+
+
+def test_campaigns_publishes_what_it_had_not_and_no_more_after_a_restart() -> None:
+    log = log_of(1, 1)
+    drive(specs_of(), log, seed=2, kills=0.1)
+    once = log.topic(TOPICS.campaigns)
+    undisturbed = log_of(1, 1)
+    drive(specs_of(), undisturbed, seed=2, kills=0.0)
+    assert once[-1] == undisturbed.topic(TOPICS.campaigns)[-1]
+    assert all(one != other for one, other in pairwise(once)), "the same was published twice"
