@@ -213,6 +213,8 @@ async def _hits(urls: list[str]) -> Counter[str] | None:
 async def _act(host: DeskHost, parsed: argparse.Namespace, kind: str, subject: dict[str, str], **more: Any) -> int:
     """Say it, wait until it holds, and tell what became of it."""
     now_ms = wall_ms()
+    if kind == "silence" and parsed.time is None:
+        raise ConfigError("a silence needs an end: --for 4h")
     expires = None if parsed.time is None else now_ms + parsed.time
     if more.get("limits") is not None:
         more["limits"] = msgspec.to_builtins(more["limits"])

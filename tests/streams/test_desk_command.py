@@ -108,6 +108,7 @@ def test_undo_takes_a_cluster_by_any_name_of_it(shell):
         (["alerts", "reopen", "c-1", "--reason", "x"], 1, "only a closed or acknowledged one"),
         (["alerts", "silence", "--reason", "x"], 2, "--match FIELD=VALUE"),
         (["alerts", "silence", "--match", "color=red", "--reason", "x"], 2, "expected FIELD=VALUE"),
+        (["alerts", "silence", "--match", "rule=campaign", "--reason", "x"], 2, "needs an end"),
         (["alerts", "undo", "a-ann", "--reason", "x"], 1, "is about one account"),
         (["allow", "add", "--reason", "x"], 2, "one of --account"),
         (["allow", "add", "--account", "x", "--org", "y", "--reason", "x"], 2, "not several"),
