@@ -150,6 +150,8 @@ async def test_without_a_place_for_rules_none_are_changed() -> None:
         form = {"csrf": await visitor.csrf(), "rule": "campaign", "mode": "off"}
         assert (await visitor.post("/rules", form))[0] == 409
         assert "no place to put rules" in (await visitor.get("/rules"))[1]
+        console.publish(Fleet(source="demo"))
+        assert "The demo runs on the rules as shipped" in (await visitor.get("/rules"))[1]
 
 
 async def test_the_allowlist_shows_owner_reason_end_and_hits_and_takes_by_role(place: Place) -> None:
