@@ -108,7 +108,7 @@ class AccountRules:
     ) -> Decisions:
         """The alerts of a batch of sightings with their accounts' ids, marks and rows of ``limits``."""
         decisions = Decisions()
-        tripped = np.flatnonzero(marks >= FIREHOSE)
+        tripped = np.flatnonzero(marks & (FIREHOSE | REASONING_VOLUME | MANY_NETWORKS))
         tripped = tripped[~self._allowed(rows[tripped])]
         for row, limits in zip(tripped, self.limits[limits_of[tripped]], strict=True):
             for mark, name in RULE_OF_MARK.items():

@@ -55,6 +55,9 @@ FIREHOSE, REASONING_VOLUME, MANY_NETWORKS = 4, 8, 16  # a limit the account cros
 RENEWED = 32
 """The account's first row of a week: it is told of again, so that what knows accounts may forget those not told of."""
 RENEWAL_DAYS = 7
+BUSY = 64
+"""The account's first row of a day with this many in the last 24 hours: what its day is like is told of."""
+BUSY_REQUESTS = 12
 NETWORK_BUCKETS = 61
 
 
@@ -194,7 +197,7 @@ def _busiest(account: Any) -> int:
 
 @jit
 def _trips(account: Any, limits: npt.NDArray[np.int64]) -> int:
-    """The limits this account has newly crossed today; ``limits`` as a row of `AccountRules.limits`."""
+    """What this account has newly crossed today: ``limits``, a row of `AccountRules.limits`, and what makes it busy."""
     crossed = 0
     volume = limits[0]
     if limits[4] > 0:
@@ -210,6 +213,8 @@ def _trips(account: Any, limits: npt.NDArray[np.int64]) -> int:
         buckets += 1
     if buckets >= limits[3]:
         crossed |= MANY_NETWORKS
+    if account["requests_24h"] >= BUSY_REQUESTS:
+        crossed |= BUSY
     fresh = crossed & ~np.int64(account["tripped"])
     account["tripped"] |= np.uint32(crossed)
     return int(fresh)
@@ -226,7 +231,7 @@ def update_accounts(
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
     """Fold rows into their accounts and write each row's context into ``sightings``.
 
-    Returns per row its marks (``NEW``, ``RETRY``, ``RENEWED``, limits crossed) and the record it belongs to.
+    Returns per row its marks (``NEW``, ``RETRY``, ``RENEWED``, ``BUSY``, limits crossed) and the record it belongs to.
     """
     marks = np.zeros(facts.shape[0], np.uint8)
     records = np.zeros(facts.shape[0], np.int64)

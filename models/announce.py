@@ -130,7 +130,7 @@ class Announcer:
             status, campaign.open = "open", True
             campaign.episode += 1
             campaign.updates = 0
-            campaign.requests_before = len(candidate.rows)
+            campaign.requests_before = int(candidate.covered.sum())
         alert_id = self.alert_id(campaign)
         fresh = len(_beside(campaign, accounts))
         if dismissed or self.orders.is_undone(campaign.cluster_id, now):
@@ -140,7 +140,7 @@ class Announcer:
             self._signal(judged, campaign, state, decisions, (accounts, beyond_doubt(candidate)[chosen], now, alert_id))
         louder = campaign.said_severity and more_severe(severity, campaign.said_severity)
         grown = size >= self._rule.update_growth * max(campaign.said_accounts, 1)
-        more = fresh > 0 or len(candidate.rows) >= self._rule.update_growth * campaign.said_requests
+        more = fresh > 0 or int(candidate.covered.sum()) >= self._rule.update_growth * campaign.said_requests
         aged = now - campaign.said_ms >= self._rule.update_ms and more
         ended = evaluation.final and size > campaign.said_accounts
         newcomers = self._newcomers(candidate, campaign, now)
@@ -149,7 +149,7 @@ class Announcer:
             campaign.updates += 1
         if status is not None:
             campaign.said_accounts, campaign.said_severity, campaign.said_ms = size, severity, now
-            campaign.said_requests = len(candidate.rows)
+            campaign.said_requests = int(candidate.covered.sum())
             shown = newcomers if len(newcomers) else accounts
             alert = self._alert(evaluation, judged, campaign, state, (status, shown))
             decisions.alerts.append(replace(alert, summary=alert.summary + _new_pool(newcomers)))
@@ -360,10 +360,12 @@ def _beside(campaign: Campaign, accounts: npt.NDArray[np.uint64]) -> set[int]:
 def _summary(campaign: Campaign, judged: Judged, requests: int) -> str:
     """The first sentence the person on call reads."""
     features = judged.features
-    templates = f"{features.templates} shared template{'s' if features.templates != 1 else ''}"
+    templates = f"through {features.templates} shared template{'s' if features.templates != 1 else ''}"
+    if not features.templates:
+        templates = "through one client build on texts of other people"
     size, named_now = _size(campaign, judged.candidate), len(campaign.members)
     return (
-        f"{size:,} accounts work together through {templates}: {requests:,} requests in 24 hours, "
+        f"{size:,} accounts work together {templates}: {requests:,} requests in 24 hours, "
         f"{campaign.requests_before:,} before the first alert; {named_now:,} of the accounts named so far."
     )
 

@@ -8,7 +8,7 @@ at slice ends that depend on the rows alone, so arrival order, batches and speed
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ from models.identity import Campaign, Memory
 from models.known import known_after, still_known
 from models.newcomers import Lookout, find_newcomers, had_time
 from models.pending import Pending
+from models.relays import as_cluster, find_relays
 from models.rules import Rules
 from models.sighting import SIGHTING, SightingBatch
 from models.slices import Cut
@@ -229,6 +230,7 @@ class Campaigns:
             evidence = weigh(features)
             reason = judge(features, evidence, self.rules.campaign, is_open=True)
             self.latest.judged.append(Judged(candidate, features, evidence, reason))
+        self._find_relays(self.latest)
         self._try_in_shadow(self.latest, decisions)
         self._identify(self.latest)
         if self.on_evaluation is not None:
@@ -237,6 +239,22 @@ class Campaigns:
         self.memory.forget(now_ms)
         self._lookout.watch(self.memory.known_keys())
         self.known = known_after(self.latest, self)
+
+    def _find_relays(self, latest: Evaluation) -> None:
+        """Add the pools that carry other people's texts, each account as one more row that has no template."""
+        keys = np.sort(self.directory.days.rows["key"])
+        left_out = [keys[self.announcer.orders.allowed(keys, self.directory.customers(keys), latest.now_ms)]]
+        for item in latest.judged:
+            if item.reason in (Reason.CAMPAIGN, Reason.HELD):
+                left_out.append(item.candidate.account[item.candidate.willing])
+        times = latest.now_ms, self.watch_start_ms + SETTLE_MS
+        for relay in find_relays(latest.rows, self.directory, np.concatenate(left_out), times):
+            rows, cluster = as_cluster(relay, len(latest.rows))
+            latest.rows = np.concatenate([latest.rows, rows])
+            of_row = np.concatenate([latest.templates.of_row, np.full(len(rows), -1)])
+            latest.templates = replace(latest.templates, of_row=of_row)
+            reason = judge(relay.features, relay.evidence, self.rules.campaign, is_open=True)
+            latest.judged.append(Judged(cluster, relay.features, relay.evidence, reason))
 
     def _try_in_shadow(self, latest: Evaluation, decisions: Decisions) -> None:
         """Judge the same clusters under the rule in the shadow: the same steps with a memory of its own.

@@ -22,6 +22,12 @@ from models.strings import Strings
 from models.table import Table, fill, find, grown, insert, lookup
 
 ATTRIBUTES = ("payment", "network", "client", "email_domain")
+_WHO = ("key", "ts", "customer", "payment", "client", "network", "email_domain", "created")
+_DAY = ("key", "told_at", "requests", "follow_ups", "hours", "spent_min")
+KNOWN = np.dtype([(name, PROFILE[name]) for name in _WHO], align=True)
+DAY = np.dtype([(name, PROFILE[name]) for name in _DAY], align=True)
+DAY_KEPT_MS = 30 * 3_600_000
+"""An account's day, as it was last told of, counts for so long: it is told of once a day where it is busy."""
 IDLE_DAYS = 28
 """An account not told of for longer is forgotten. One that goes on is told of every week of its own, so nobody is
 forgotten before three weeks of silence, and everybody by the end of the day after four."""
@@ -45,20 +51,40 @@ def _count(values: npt.NDArray[np.uint64], records: Any, index: npt.NDArray[np.i
 
 
 @jit
+def _note(profiles: Any, records: Any, index: npt.NDArray[np.int32], count: Any) -> None:
+    """Keep the newest day of each account; ``profiles`` come in the order in which they were told."""
+    for at in range(profiles.shape[0]):
+        profile = profiles[at]
+        slot = find(index, records["key"], profile["key"])
+        if slot < 0:
+            slot = count[0]
+            count[0] = slot + 1
+            insert(index, profile["key"], slot)
+        day = records[slot]
+        day["key"] = profile["key"]
+        day["told_at"] = profile["told_at"]
+        day["requests"] = profile["requests"]
+        day["follow_ups"] = profile["follow_ups"]
+        day["hours"] = profile["hours"]
+        day["spent_min"] = profile["spent_min"]
+
+
+@jit
 def _discount(values: npt.NDArray[np.uint64], records: Any, index: npt.NDArray[np.int32]) -> None:
     for at in range(values.shape[0]):
         if values[at] != 0:
             records[find(index, records["key"], values[at])]["accounts"] -= 1
 
 
-_SLICED: dict[str, Any] = {"profiles": PROFILE, "id_sizes": np.int32, "ids": np.uint8}
+_SLICED: dict[str, Any] = {"profiles": KNOWN, "id_sizes": np.int32, "ids": np.uint8}
 
 
 class Directory:
     """Profiles of the accounts known, with the popularity of their attributes."""
 
     def __init__(self) -> None:
-        self.profiles = Table(PROFILE)
+        self.profiles = Table(KNOWN)
+        self.days = Table(DAY)  # of busy accounts
         self._heard: npt.NDArray[np.int32] = np.zeros(16, np.int32)  # the day each account was last told of
         self._places: npt.NDArray[Any] = np.zeros(16, _PLACE)
         self._ids = np.zeros(256, np.uint8)
@@ -75,10 +101,11 @@ class Directory:
     def nbytes(self) -> int:
         """Bytes held."""
         tables = sum(table.nbytes for table in self._popularity.values())
+        tables += self.days.nbytes
         return self.profiles.nbytes + tables + int(self._places.nbytes + self._ids.nbytes + self._heard.nbytes)
 
     def add(self, profiles: npt.NDArray[Any], ids: Strings) -> None:
-        """Learn accounts; of one already known only that it was told of again."""
+        """Learn accounts; of one already known only that it was told of again, and its last day."""
         if not len(profiles):
             return
         keys = np.ascontiguousarray(profiles["key"])
@@ -87,11 +114,14 @@ class Directory:
         if len(new):
             self._append(profiles[new], ids.take(new))
         np.maximum.at(self._heard, self.rows(keys), (profiles["ts"] // DAY_MS).astype(np.int32))
+        told = profiles[profiles["told_at"] != 0]
+        self.days.reserve(len(told))
+        _note(told[np.argsort(told["told_at"], kind="stable")], self.days.records, self.days.index, self.days.count)
 
     def _append(self, rows: npt.NDArray[Any], texts: Strings) -> None:
         start = len(self.profiles)
         self.profiles.reserve(len(rows))
-        self.profiles.records[start : start + len(rows)] = rows
+        self.profiles.records[start : start + len(rows)] = rows[list(_WHO)]
         self.profiles.count[0] = start + len(rows)
         fill(self.profiles.index, self.profiles.records["key"], start, len(self.profiles))
         self._heard = grown(self._heard, len(self.profiles))
@@ -106,6 +136,9 @@ class Directory:
 
     def forget(self, day: int, kept: npt.NDArray[np.uint64]) -> None:
         """Drop the accounts not told of for ``IDLE_DAYS`` at the beginning of ``day``, those in ``kept`` excepted."""
+        recent = self.days.rows["told_at"] >= day * DAY_MS - DAY_KEPT_MS
+        if not recent.all():
+            self.days.keep(recent)
         stale = self._heard[: len(self)] < day - IDLE_DAYS
         if not stale.any():
             return
@@ -167,6 +200,18 @@ class Directory:
             )
         ]
 
+    def busy(self, since_ms: int) -> npt.NDArray[Any]:
+        """Full profiles of the accounts whose day was told of at ``since_ms`` or later."""
+        days = self.days.rows[self.days.rows["told_at"] >= since_ms]
+        places = self.rows(np.ascontiguousarray(days["key"]))
+        days, places = days[places >= 0], places[places >= 0]
+        found = np.zeros(len(days), PROFILE)
+        for name in _WHO:
+            found[name] = self.profiles.records[name][places]
+        for name in _DAY:
+            found[name] = days[name]
+        return found[np.argsort(found["key"])]
+
     def popularity(self, name: str, values: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
         """Accounts in the whole fleet that carry each value of attribute ``name``."""
         table = self._popularity[name]
@@ -178,6 +223,7 @@ class Directory:
         count = len(self)
         arrays: dict[str, npt.NDArray[Any]] = {
             "profiles": self.profiles.rows.view(np.uint8),
+            "days": np.sort(self.days.rows, order="key").view(np.uint8),
             "heard": self._heard[:count].copy(),
             "id_sizes": self._places["size"][:count].copy(),
             "ids": self._ids[: self._ids_end],
@@ -190,7 +236,8 @@ class Directory:
         offsets = np.zeros(len(arrays["id_sizes"]) + 1, np.int64)
         np.cumsum(arrays["id_sizes"], out=offsets[1:])
         if len(arrays["id_sizes"]):
-            self._append(arrays["profiles"].view(PROFILE), Strings(arrays["ids"], offsets))
+            self._append(arrays["profiles"].view(KNOWN), Strings(arrays["ids"], offsets))
+        self.days.load(arrays["days"].view(DAY))
         self._heard[: len(self)] = arrays["heard"]
         self.oldest_ms, self.newest_ms = meta["directory_ms"]
 

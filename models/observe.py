@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.account_rules import UNLIMITED, AccountRules
-from models.accounts import ACCOUNT, FACTS, IDLE_MS, NEW, RENEWED, RETRY, update_accounts
+from models.accounts import ACCOUNT, BUSY, DAY_MS, FACTS, IDLE_MS, NEW, RENEWED, RETRY, update_accounts
 from models.admission import UNSET, Admission
 from models.announce import Decisions
 from models.event import EventBatch
@@ -131,7 +131,8 @@ class Observe:
         if self._touched is not None:
             self._touched.add(records)
         decisions = self.rules.decide(events.account_id, marks, rows, limits_of) if self.rules else Decisions()
-        told = np.flatnonzero(marks & (NEW | RENEWED))
+        told = np.flatnonzero(marks & (NEW | RENEWED | BUSY))
+        busy = (marks[told] & BUSY) != 0
         seen = SightingBatch(rows, sketches.keys, sketches.key_offsets)
         retries = (marks & RETRY) != 0
         if self.joiners.known:
@@ -139,6 +140,7 @@ class Observe:
             decisions.early = self.joiners.fold(seen, ~retries, first_seen, events.account_id)
         seen = seen.take(np.flatnonzero(~retries)) if retries.any() else seen
         profiles, names = _profiles(events, told), events.account_id.take(told)
+        profiles[busy] = _with_day(profiles[busy], rows[told[busy]], table.records["first_seen"][records[told[busy]]])
         return Observed(seen, profiles, names, accepted=accepted, decisions=decisions)
 
     def _sweep(self) -> None:
@@ -212,4 +214,14 @@ def _profiles(events: EventBatch, rows: npt.NDArray[np.integer]) -> npt.NDArray[
     profiles["key"] = events.account[rows]
     for name in ("ts", "customer", "payment", "client", "network", "email_domain", "created"):
         profiles[name] = getattr(events, name)[rows]
+    return profiles
+
+
+def _with_day(
+    profiles: npt.NDArray[np.void], rows: npt.NDArray[np.void], first_seen: npt.NDArray[np.int64]
+) -> npt.NDArray[np.void]:
+    """``profiles`` with what the accounts' last 24 hours were like at their sightings ``rows``."""
+    profiles["told_at"], profiles["requests"] = rows["ts"], rows["requests_24h"]
+    profiles["follow_ups"], profiles["hours"] = rows["follow_ups_24h"], rows["hours_24h"]
+    profiles["spent_min"] = np.clip(rows["ts"] - first_seen, 0, DAY_MS) // 60_000
     return profiles

@@ -58,10 +58,15 @@ PROFILE = np.dtype(
         ("network", "u8"),
         ("email_domain", "u8"),
         ("created", "i8"),
+        ("told_at", "i8"),  # when its day was told of, 0 where this record does not; the rest is of that day
+        ("requests", "u4"),
+        ("follow_ups", "u4"),
+        ("hours", "u4"),  # distinct active ones
+        ("spent_min", "u4"),  # minutes of that day since the account was first seen
     ],
     align=True,
 )
-"""What an account is, sent when it is first seen: 64 bytes beside its id."""
+"""What an account is, sent when it is first seen, and what its day is like where it is busy: 88 bytes beside its id."""
 
 
 @dataclass(slots=True)

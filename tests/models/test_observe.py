@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.accounts import IDLE_MS
+from models.accounts import BUSY_REQUESTS, DAY_MS, IDLE_MS
 from models.admission import CONFIRM_ROWS
 from models.event import EventBatch
 from models.observe import SWEEP_MS, Observe, Observed
@@ -32,6 +32,11 @@ def opened(at: int = START) -> Observe:
 
 def accounted(seen: Observed) -> int:
     return seen.accepted + seen.duplicate + seen.late + len(seen.future)
+
+
+def introduced(seen: Observed) -> list[str]:
+    """The accounts told of as new or for another week, and not for what their day is like."""
+    return [name for name, row in zip(seen.profile_ids, seen.profiles, strict=True) if not row["told_at"]]
 
 
 def one_by_one(operator: Observe, events: EventBatch) -> list[Observed]:
@@ -74,7 +79,7 @@ def test_held_rows_live_through_a_stop_with_their_keys_and_without_their_text(st
     assert operator.held == 5
     seen = operator.process(*sketched(events.take(rest)))
     assert seen.accepted == CONFIRM_ROWS
-    assert list(seen.profile_ids) == ["account-7"]
+    assert introduced(seen) == ["account-7"]
     assert seen.sightings.keys.tolist() == SKETCHER.sketch(events.prompt).keys.tolist()
 
 
@@ -104,8 +109,9 @@ def test_a_late_row_finds_its_account_whether_or_not_a_sweep_came_first():
     whole = at_once.process(*sketched(events))
     parts = one_by_one(stepwise, events)
     assert whole.late == 0
-    told = ["account-5", "account-99", "account-5"]  # the first of them is new, the others begin another week
-    assert list(whole.profile_ids) == [name for seen in parts for name in seen.profile_ids] == told
+    told = [name for name in whole.profile_ids if name == "account-5"]
+    assert len(told) == 2, "new, and a week later again"
+    assert list(whole.profile_ids) == [name for seen in parts for name in seen.profile_ids]
     for operator in (at_once, stepwise):
         assert operator.accounts.rows["first_seen"].tolist() == [START, START]
 
@@ -118,3 +124,15 @@ def test_a_retry_counts_for_the_account_and_gives_no_sighting():
     assert (seen.accepted, len(seen.sightings)) == (2, 1)
     later = operator.process(*sketched(events_at([START + HOUR_MS // 2], event=[3]))).sightings
     assert later.rows["requests_24h"].tolist() == [3]
+
+
+def test_a_busy_account_s_day_is_told_of_once_a_day():
+    operator = opened()
+    ts = [START + hour * HOUR_MS // 2 for hour in range(60)]
+    told = [row for seen in one_by_one(operator, events_at(ts, account=[5] * 60)) for row in seen.profiles]
+    days = [row for row in told if row["told_at"]]
+    assert days[0]["requests"] == BUSY_REQUESTS
+    assert len(days) == len({int(row["told_at"]) // DAY_MS for row in days}) == len({at // DAY_MS for at in ts[11:]})
+    first = days[0]
+    assert (first["hours"], first["follow_ups"], first["spent_min"]) == (6, 0, 330)
+    assert all(row["ts"] == row["told_at"] for row in days)
