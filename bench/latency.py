@@ -29,7 +29,7 @@ import redis
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from bench.figures import Figure, report
-from bench.kafka import PARTITIONS, Worker, until
+from bench.kafka import PARTITIONS, Worker, take, until
 from bench.traffic import letter
 from models.admission import watermark_of
 from models.joiners import EARLY_MS
@@ -204,10 +204,10 @@ def quantile(values: Sequence[float], part: float) -> float:
 
 def make_known(worker: Worker, lines: list[bytes]) -> None:
     """Feed the file and wait until Observe has heard of its campaign."""
-    worker.take(lines[:-HELD_BACK], len(lines) - HELD_BACK)
+    take([worker], lines[:-HELD_BACK], len(lines) - HELD_BACK)
     heard = "distilwatch_control_records_total"
     until(lambda: bool(worker.metric(heard, worker.topics.campaigns)), worker.process, "a known campaign")
-    worker.take(lines[-HELD_BACK:], len(lines))
+    take([worker], lines[-HELD_BACK:], len(lines))
 
 
 def measure(worker: Worker, client: Any, rate: int) -> list[Figure]:
