@@ -27,7 +27,7 @@ from models.sighting import SIGHTING, SightingBatch
 from models.sketch import Sketcher, Sketches
 from models.strings import Strings
 
-GATE_PER_SECOND = 150_000
+GATE_PER_SECOND = 200_000
 CHARACTERS = 400
 BATCH = 1024
 INDEX_KEYS = 4_000_000  # known before: about an hour of the letter's fleet

@@ -23,8 +23,8 @@ from bench.figures import Figure, report
 from bench.plain import DEFAULT, OURS, seconds_per_event
 from bench.traffic import ROOT, Traffic, letter
 
-ONE_CORE = 50_000
-TWO_CORES = 80_000
+ONE_CORE = 80_000
+TWO_CORES = 120_000
 SECRET = b"bench-secret-0123456789"
 WARM_EVENTS = 8_000
 PEER_EVENTS = 1_500
