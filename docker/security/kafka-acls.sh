@@ -23,17 +23,17 @@ state="observe-state fanin-state campaigns-state"
 # The gateway only writes requests.
 allow "${GATEWAY:-gateway}" --operation Write --operation Describe $(topics requests)
 
-# The worker reads what comes in and what people say, and writes everything else.
+# The worker reads what comes in and what people say, and writes everything else; rules that come by file or HTTP too.
 worker=${WORKER:-worker}
 allow "$worker" --operation Read --operation Describe $(topics requests sightings hubs signals early labels rules campaigns $state)
-allow "$worker" --operation Write --operation Describe $(topics sightings hubs signals early campaigns alerts shadow rejects $state)
+allow "$worker" --operation Write --operation Describe $(topics sightings hubs signals early campaigns alerts shadow rejects rules $state)
 allow "$worker" --operation Read --resource-pattern-type prefixed --group "$GROUP-"
 allow "$worker" --operation Write --operation Describe --resource-pattern-type prefixed --transactional-id "$PREFIX.$GROUP."
 
-# The console reads decisions, and writes what people say.
+# The console reads decisions, and writes what people say and the rules they put in force.
 console=${CONSOLE:-console}
 allow "$console" --operation Read --operation Describe $(topics alerts shadow signals labels rules)
-allow "$console" --operation Write $(topics labels)
+allow "$console" --operation Write $(topics labels rules)
 
 # A limiter reads signals.
 limiter=${LIMITER:-limiter}

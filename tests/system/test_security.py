@@ -66,6 +66,14 @@ async def test_every_role_works_and_no_more(secured: tuple[SecureKafka, SecureRe
         ):
             options = client_options(load({**system.env, **broker.env(role)}).kafka)
             assert await count_partitions(options, [topic]) == sees
+        rules = tmp_path / "rules.yaml"
+        rules.write_text("name: secured\n")
+        for role, code in (("console", 0), ("worker", 0), ("gateway", 1), ("limiter", 1)):
+            system.env |= broker.env(role)
+            said = system.run("rules", "publish", str(rules))
+            assert said.returncode == code, (role, said.stderr)
+        system.env |= broker.env("worker")
+        await system.until(lambda: "secured/1@" in system.fetch("/v1/rules"), "the rules")
         shown = system.run("config", "show").stdout.decode() + system.logged()
         assert not [role for role in ("worker", "admin") if password_of(role) in shown]
     finally:
