@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help install demo test test-faults check check-deploy bench bench-kafka bench-letter bench-recovery bench-detection bench-latency clean
+.PHONY: help install demo test test-faults check check-deploy check-image bench bench-kafka bench-letter bench-recovery bench-detection bench-latency clean
 help:  ## what can be run
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
 
@@ -33,6 +33,9 @@ check: install  ## format, lint, types
 check-deploy: install  ## compose file and manifests against the schemas of Docker Compose and Kubernetes
 	$(BIN)/pip install -q -c constraints.txt -e '.[deploy]'
 	$(BIN)/python -m pytest tests/docker
+
+check-image: install  ## the image built with buildah, as root on Debian, and each process run in it; some minutes
+	$(BIN)/python -m pytest tests/docker/test_image.py -m image
 
 bench: install  ## every figure in README and docs, beside its peer; non-zero on a breach
 	$(BIN)/python -m bench

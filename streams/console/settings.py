@@ -15,7 +15,7 @@ from models.errors import ConfigError
 from streams.config import LOOPBACK
 
 HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
-PORT = 8322
+PORT = 8324
 WORKERS_MAX = 64
 
 

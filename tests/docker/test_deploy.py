@@ -107,6 +107,12 @@ def test_docker_compose_reads_it() -> None:
 # The manifests.
 
 
+def configuration(name: str) -> dict[str, str]:
+    """The data of a config map."""
+    (found,) = [item["data"] for item in documents() if (item["kind"], item["metadata"]["name"]) == ("ConfigMap", name)]
+    return dict(found)
+
+
 def containers() -> list[tuple[dict[str, Any], dict[str, Any]]]:
     """Every pod specification with each of its containers."""
     pods = [found["spec"]["template"]["spec"] for found in documents() if "template" in found.get("spec", {})]
@@ -139,8 +145,7 @@ def test_containers_are_bounded_and_run_real_commands_without_rights() -> None:
         assert container["resources"]["limits"]["memory"]
         settings = {item["name"] for item in container.get("env", [])}
         assert settings <= known_names()
-    (kept,) = [found["data"] for found in documents() if found["kind"] == "ConfigMap"]
-    assert set(kept) <= known_names()
+    assert set(configuration("distilwatch")) <= known_names()
 
 
 def test_long_running_containers_are_probed_and_drained() -> None:
@@ -159,9 +164,43 @@ def test_scaling_goes_by_a_metric_that_exists_and_no_further_than_partitions() -
     from tests.test_docs import exported_metrics
 
     (scaled,) = [found["spec"] for found in documents() if found["kind"] == "ScaledObject"]
-    (kept,) = [found["data"] for found in documents() if found["kind"] == "ConfigMap"]
     (trigger,) = scaled["triggers"]
     assert set(re.findall(r"distilwatch_\w+", trigger["metadata"]["query"])) <= exported_metrics()[0]
-    assert scaled["maxReplicaCount"] == int(kept["DISTILWATCH_PARTITIONS"])
+    assert scaled["maxReplicaCount"] == int(configuration("distilwatch")["DISTILWATCH_PARTITIONS"])
     stateful = [found["metadata"]["name"] for found in documents() if found["kind"] == "StatefulSet"]
     assert stateful == [scaled["scaleTargetRef"]["name"]]
+
+
+def test_nobody_comes_into_the_console_without_a_token_and_what_it_keeps_outlives_it(tmp_path: Path) -> None:
+    pod, container = next(found for found in containers() if found[1]["args"][0] == "console")
+    asked = cli._parser("console").parse_args(container["args"])
+    mounted = {item["name"]: item["mountPath"] for item in container["volumeMounts"]}
+    kept = {item["name"]: item for item in pod["volumes"]}
+    assert str(asked.tokens) == f"{mounted['secrets']}/console-tokens"
+    assert "console-tokens" in {item["path"] for item in kept["secrets"]["secret"]["items"]}
+    assert "persistentVolumeClaim" in kept["kept"]
+    (tmp_path / "sinks.yaml").write_text(configuration("sinks")["sinks.yaml"])
+    sinks = load(tmp_path / "sinks.yaml", {})
+    for path in (asked.state, sinks.outbox):
+        assert Path(path).is_relative_to(mounted["kept"]), path
+    assert sinks.console_url == asked.base_url
+    ports = {item["containerPort"] for item in container["ports"]}
+    settings = {item["name"]: item["value"] for item in container["env"]}
+    assert ports == {int(asked.listen.rpartition(":")[2]), int(settings["DISTILWATCH_HTTP_PORT"])}
+    (deployment,) = [
+        item for item in documents() if item["metadata"]["name"] == "console" and item["kind"] == "Deployment"
+    ]
+    assert (deployment["spec"]["replicas"], deployment["spec"]["strategy"]) == (1, {"type": "Recreate"})
+    workers = next(item for item in documents() if item["kind"] == "StatefulSet")["spec"]
+    assert asked.worker == [f"http://worker-{at}.{workers['serviceName']}:8321" for at in range(workers["replicas"])]
+
+
+def test_secrets_that_are_mounted_are_those_that_the_reader_is_told_to_make() -> None:
+    told = set(re.findall(r"--from-(?:literal|file)=([\w-]+)=", (MANIFESTS / "kustomization.yaml").read_text()))
+    used = {
+        item["key"]
+        for pod, _ in containers()
+        for volume in pod.get("volumes", [])
+        for item in volume.get("secret", {}).get("items", [])
+    }
+    assert used == told

@@ -159,11 +159,3 @@ def test_a_worker_that_is_away_is_down_and_one_that_talks_nonsense_counts_nothin
     assert (away.events, away.stages[0].state, away.stages[0].detail) == (None, "down", "TimeoutError")
     odd = fold.take([Reading("u", "}{ nonsense\n", {"x": {"state": "odd"}}), reading(5)], 1_000)
     assert (odd.events, odd.stages[0].state) == (15, "down")
-
-
-def test_the_demo_tells_its_story_and_ends_by_itself(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["demo", "--scale", "0.006"]) == 0
-    story = capsys.readouterr().out
-    assert re.search(r"Console while it runs: http://127\.0\.0\.1:\d+/", story)
-    assert re.search(r"ALERT \[\w+\] c-\w+: .*\n\s+why: http://127\.0\.0\.1:\d+/case\?key=distilwatch", story)
-    assert "The simulator knows:" in story
