@@ -37,7 +37,7 @@ from tests.streams.limiter.signals import Signals
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\S*)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 PROGRAMS = ("distilwatch", "make", "python", "pip", "docker", "redis-cli", "chrt", "run", "kubectl", "kustomize")
-PLACEHOLDER = re.compile(r"…|\b[A-Z]{4,}\b(?!=)|[<>]")
+PLACEHOLDER = re.compile(r"…|\b[A-Z]{3,}\b(?!=)|[<>]")
 SERVERS = re.compile(r"distilwatch (?:worker|limiter|intake|console(?! token))\b")
 FROM_TOPICS = re.compile(r"--brokers|alerts |allow |topics list|worker")
 
@@ -166,6 +166,23 @@ class Desk:
         signals = [(topics.signals, msgspec.json.decode(line)["account_id"], line) for line in lines]
         asyncio.run(_send(self.kafka, [*alerts, *signals]))
         return topics
+
+    @cached_property
+    def worker(self) -> str:
+        """The address of a running worker, on topics of its own, until ``close``."""
+        port = free_port()
+        env = self._env("worker") | {"DISTILWATCH_HTTP_PORT": str(port), "DISTILWATCH_TOPIC_PREFIX": f"{self.prefix}b"}
+        env["DISTILWATCH_GROUP"] = env["DISTILWATCH_TOPIC_PREFIX"]
+        with (self.folder / "worker.log").open("wb") as log:
+            self._beside = subprocess.Popen(["distilwatch", "worker"], cwd=self.folder, env=env, stdout=log, stderr=log)
+        wait_for(lambda: self._beside.poll() is not None or _ready(f"http://127.0.0.1:{port}/-/ready"), "a worker", 90)
+        return f"http://127.0.0.1:{port}"
+
+    def close(self) -> None:
+        """End what was started beside the lines."""
+        if "worker" in self.__dict__:
+            self._beside.terminate()
+            self._beside.wait(60)
 
     # Running a line.
 
@@ -329,6 +346,8 @@ SWAPS: dict[str, str | Callable[[Desk], str]] = {
     "simulate small": "simulate small --scale 0.05 --days 0.3",
     "demo --once": "demo --once --scale 0.006",
     "--topic distilwatch.": lambda desk: f"--topic {desk.prefix}.",
+    "--worker http://127.0.0.1:8321 --state": lambda _: f"--worker http://127.0.0.1:{free_port()} --state",
+    "http://127.0.0.1:8321": lambda desk: desk.worker,
     "127.0.0.1:9092": lambda desk: desk.kafka,
     "redis://127.0.0.1:6379/0": lambda desk: desk.signals.url,
     "distilwatch:v1:signal:{default}": lambda desk: f"distilwatch:v1:signal:{{{desk.signals.tenant}}}",

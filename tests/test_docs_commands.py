@@ -88,6 +88,7 @@ ENDS = [
     ("distilwatch config show", 0, r"secret = \*+"),
     ("distilwatch --version", 0, r"^distilwatch \d"),
     ("distilwatch simulate --help", 0, r"letter"),
+    ("curl -H 'Content-Type: application/yaml'", 0, r'"applied":true'),
     ("redis-cli HGETALL", 0, r"throttle"),
     ("redis-cli PTTL", 0, r"^\d{4,}"),
     ("make help", 0, r"bench-detection"),
@@ -108,11 +109,13 @@ def receiver() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory, receiver: str, request: pytest.FixtureRequest) -> Desk:
+def desk(tmp_path_factory: pytest.TempPathFactory, receiver: str, request: pytest.FixtureRequest) -> Iterator[Desk]:
     def server(name: str) -> Callable[[], str]:
         return lambda: str(request.getfixturevalue(name))
 
-    return Desk(tmp_path_factory.mktemp("desk"), server("kafka"), server("redis_url"), receiver)
+    desk = Desk(tmp_path_factory.mktemp("desk"), server("kafka"), server("redis_url"), receiver)
+    yield desk
+    desk.close()
 
 
 # Lines that are not run here, each with the reason and a look at whether it could be.
