@@ -84,6 +84,8 @@ SPILLED = """[...document.querySelectorAll("main *")]
   .map((node) => node.outerHTML.slice(0, 80))"""
 
 
+READY = "document.body?.dataset.ready === 'yes'"
+"""Our script has run, and so the style sheet before it is in."""
 HARM = """[
   ...(window.hit ? ["a script ran"] : []), ...(window.refused ?? []),
   ...[...document.querySelectorAll("iframe, img, main script, style, main object")].map((node) => node.outerHTML),
@@ -310,10 +312,10 @@ async def test_colours_can_be_chosen_against_the_system(tab: Tab, console) -> No
     await tab.open(url(console[0]), scheme="dark")
     dark = await tab.value(ground)
     await click(tab, ".to-light")
-    await tab.until("document.documentElement?.dataset.theme === 'light'")
+    await tab.until(f"document.documentElement?.dataset.theme === 'light' && {READY}")
     assert await tab.value(ground) != dark
     await click(tab, ".to-dark")
-    await tab.until("document.documentElement?.dataset.theme === 'dark'")
+    await tab.until(f"document.documentElement?.dataset.theme === 'dark' && {READY}")
     assert await tab.value(ground) == dark
 
 
@@ -374,7 +376,7 @@ async def test_a_mode_is_looked_at_and_then_changed(tab: Tab, with_rules) -> Non
     await tab.open(url(served, "/rules"))
     await tab.value("document.querySelector('#rules select').value = 'shadow'")
     await click(tab, "#rules form.inline button")
-    await tab.until("document.querySelector('.changes')")
+    await tab.until(f"document.querySelector('.changes') && {READY}")
     assert await text_of(tab, ".changes ins") == "shadow"
     assert "Nobody is told of it any more" in await text_of(tab, ".changes")
     assert load(str(path)) == Rules()
@@ -385,7 +387,7 @@ async def test_a_mode_is_looked_at_and_then_changed(tab: Tab, with_rules) -> Non
         assert await tab.value(SPILLED) == []
     await fill(tab, "#rules-reason", "trying it first")
     await click(tab, "#change form button.main")
-    await tab.until("document.querySelector('.notice')")
+    await tab.until(f"document.querySelector('.notice') && {READY}")
     assert "These rules are in force" in await text_of(tab, ".notice")
     assert load(str(path)).campaign.mode == "shadow"
     assert "shadow" in await text_of(tab, "#rules tbody tr")
@@ -401,6 +403,6 @@ async def test_hostile_rules_stay_texts(tab: Tab, with_rules) -> None:
             f"document.querySelector('#rules-text').value = {shown},"
             "document.querySelector('#change form').requestSubmit()"
         )
-        await tab.until("document.querySelector('.problems') && document.body.dataset.ready === 'yes'")
+        await tab.until(f"document.querySelector('.problems') && {READY}")
         assert await tab.value(HARM) == [], text
     assert load(str(path)) == Rules()
