@@ -12,6 +12,7 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 
 from aiokafka import ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
@@ -116,6 +117,9 @@ class Engine(ConsumerRebalanceListener):  # type: ignore[misc]
         now = self.outside.now_s()
         known, since = self._heard.get(where, (None, now))
         if stamp != known:
+            if now - since > FRESH_POLL_S:
+                # What was written meanwhile is still to come, however empty this late answer is.
+                self._last_input[where] = now
             self._heard[where] = stamp, now
             since = now
         return max(now - since, self.outside.wall_s() - stamp / 1000)
@@ -183,8 +187,9 @@ class Engine(ConsumerRebalanceListener):  # type: ignore[misc]
         self._consumer.subscribe([topic], listener=self)
 
     async def _disconnect(self) -> None:
-        for partition in self.live.values():
-            await partition.close()
+        with suppress(TimeoutError):  # one that hangs ends with the process
+            for partition in self.live.values():
+                await partition.close()
         await self._consumer.stop()
         await self._reader.stop()
 

@@ -10,7 +10,8 @@ import asyncio
 import hashlib
 import logging
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ BATCH_BYTES = 768 * 1024
 """Under the broker's default record-batch limit of 1 MiB, and above our largest envelope of 512 KiB."""
 REQUEST_BYTES = 8 << 20
 TRANSACTION_MS = 60_000
+CLOSE_S = 10.0
 PLACE_FRAMES = 5
 REBUILD_RECORDS = 5_000
 """Records between two ``advance`` calls when the state is rebuilt without marks."""
@@ -147,12 +149,22 @@ class Partition:
 
     async def _write_barrier(self) -> int:
         """The offset below which everything in the state topic is ours to read and final."""
-        async with self._producer.transaction():
+        async with self._transaction():
             sent = await self._producer.send(
                 self.state.topic, key=BARRIER, value=pack("barrier", VERSION, {}, {}), partition=self.number
             )
             barrier = (await sent).offset
         return int(barrier)
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[None]:
+        """A transaction, which after an error stays open: the next owner's start aborts it.
+
+        The client's own context aborts it at once, and where an answer was lost it waits for that for ever.
+        """
+        await self._producer.begin_transaction()
+        yield
+        await self._producer.commit_transaction()
 
     async def _plan(self, reader: LogReader, mark: Mark, barrier: int) -> tuple[str, Plan]:
         """The first usable way back: newest snapshot, the one before, the input from its beginning."""
@@ -286,7 +298,7 @@ class Partition:
         self.emit(self.stage.advance())
         idle = idle or self.idle
         cut = self.snapshots.taken(self.stage, self.host.outside.now_s())
-        async with self._producer.transaction():
+        async with self._transaction():
             at = None if cut is None else await self._send_snapshot(cut, idle)
             skips = tuple(sorted(self.quarantine.skips))
             mark = next_mark(self._mark, offset=self.offset, idle=idle, skips=skips, snapshot_at=at)
@@ -350,8 +362,12 @@ class Partition:
         return max(0, self.offset - self.snapshots.offset)
 
     async def close(self) -> None:
-        """Give up the producer; an open transaction is left to the next owner, who aborts it."""
-        await self._producer.stop()
+        """Give up the producer; an open transaction is left to the next owner, who aborts it.
+
+        Raises:
+            TimeoutError: the client does not end; the process has to.
+        """
+        await asyncio.wait_for(self._producer.stop(), CLOSE_S)
 
 
 def _digest(record: Any) -> bytes:

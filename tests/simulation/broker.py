@@ -12,7 +12,6 @@ import random
 import zlib
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -297,17 +296,12 @@ class Producer:
         if self.broker.epochs[self._id] != self._epoch:
             raise ProducerFenced
 
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[None]:
+    async def begin_transaction(self) -> None:
         self._fence()
         self.broker.states[self._id] = [OPEN]
         self.broker.open[self._id] = []
-        try:
-            yield
-        except BaseException:
-            if not self.process.dead and self.broker.epochs[self._id] == self._epoch:
-                self.broker.finish(self._id, ABORTED)
-            raise
+
+    async def commit_transaction(self) -> None:
         await self.process.gate()
         self._fence()
         self.broker.finish(self._id, COMMITTED)
