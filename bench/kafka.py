@@ -128,7 +128,8 @@ class Worker:
             "DISTILWATCH_HTTP_PORT": str(self.port),
         }
         command = [sys.executable, "-m", "streams", "worker"]
-        with (folder / f"worker-{slot}.log").open("wb") as log:
+        self.log = folder / f"worker-{slot}.log"
+        with self.log.open("wb") as log:
             self.process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=log, stderr=log)
 
     def metric(self, name: str, labels: str = "") -> float | None:
@@ -210,7 +211,11 @@ def take(workers: Sequence[Worker], lines: Sequence[bytes], until_events: int) -
     wall, cpu = time.monotonic(), [cpu_s(worker.process.pid) for worker in workers]
     asyncio.run(produce(first.bootstrap, first.topics.requests, lines, PARTITIONS))
     seen = "distilwatch_observe_events_total"
-    until(lambda: total(workers, seen) == until_events, first.process, f"{until_events:,} events", SCRAPE_S)
+    try:
+        until(lambda: total(workers, seen) == until_events, first.process, f"{until_events:,} events", SCRAPE_S)
+    except RuntimeError as reason:
+        said = [line for worker in workers for line in worker.log.read_text().splitlines() if "ERROR" in line]
+        raise RuntimeError("\n".join([str(reason), *said])) from None
     quiet = 0
     while quiet < 2:  # what follows Observe comes some checkpoints later
         quiet = quiet + 1 if total(workers, "distilwatch_input_lag_records") == 0 else 0

@@ -22,6 +22,7 @@ from bench.kafka import Worker, start_workers, take, total
 from bench.letter_pool import Pool
 from models.alert import Alert, Signal
 from models.announce import Decisions
+from streams.topics import count_partitions
 from tests.servers import KafkaServer
 
 
@@ -71,9 +72,11 @@ async def _read(bootstrap: str, worker: Worker) -> Decisions:
     """Everything in the topics of alerts and signals, in order."""
     decisions = Decisions()
     alerts, signals = msgspec.json.Decoder(Alert), msgspec.json.Decoder(Signal)
+    topics = [worker.topics.alerts, worker.topics.signals]
+    counts = await count_partitions({"bootstrap_servers": bootstrap}, topics)
     async with AIOKafkaConsumer(bootstrap_servers=bootstrap, isolation_level="read_committed") as consumer:
-        for topic in (worker.topics.alerts, worker.topics.signals):
-            places = [TopicPartition(topic, number) for number in await _partitions(consumer, topic)]
+        for topic in topics:
+            places = [TopicPartition(topic, number) for number in range(counts[topic])]
             consumer.assign(places)
             await consumer.seek_to_beginning(*places)
             ends = await consumer.end_offsets(places)
@@ -87,8 +90,3 @@ async def _read(bootstrap: str, worker: Worker) -> Decisions:
                             for record in records
                         ]
     return decisions
-
-
-async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> list[int]:
-    await consumer.topics()
-    return sorted(consumer.partitions_for_topic(topic) or ())
