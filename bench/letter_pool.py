@@ -12,6 +12,7 @@ is then a new one. Texts and accounts are those of the first day; a day later, a
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -161,8 +162,9 @@ def pool(days: float, seed: int = 1) -> Pool:
     described = folder / "pool.json"
     known: dict[str, Any] = json.loads(described.read_text()) if described.exists() else {}
     if known.get("hours", 0) < hours:
-        folder.mkdir(parents=True, exist_ok=True)
-        described.unlink(missing_ok=True)
+        for old in FOLDER.glob(f"letter-pool-{seed}-*"):
+            shutil.rmtree(old)
+        folder.mkdir(parents=True)
         known = _simulate(folder, hours, seed)
         described.write_text(json.dumps(known))
     return Pool(folder, sent=np.load(folder / "sent.npy"), **known)
