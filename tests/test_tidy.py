@@ -33,7 +33,7 @@ BLOCKS = (ast.If, ast.For, ast.While, ast.With, ast.Try, ast.Match, ast.AsyncFor
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
-MACHINE_PATH = re.compile(r"(?<![\w.])/(?:work|home|root|Users|tmp/\w)[/\w]")
+MACHINE_PATH = re.compile(r"(?<![\w.])(?<!:/)/(?:work|home|root|Users|tmp/\w)[/\w]")
 UNFINISHED = re.compile(r"\b(?:TODO|FIXME|XXX|HACK)\b")
 REGISTRY = re.compile(r"(?:index-url|index_url|extra-index|trusted-host|artifactory|nexus\.|pypi\.(?!org\b))")
 TEXTS = {".py", ".toml", ".md", ".txt", ".yml", ".yaml", ".cfg", ".sh", ".html", ".css", ".js", ".json", ""}

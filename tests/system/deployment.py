@@ -70,7 +70,7 @@ class System(Fleet):
     def fetch(self, path: str) -> str:
         """A page of the health port; empty while nobody listens or it says no."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=20) as answer:
                 return str(answer.read().decode())
         except OSError:
             return ""
