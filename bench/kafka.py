@@ -23,7 +23,7 @@ import tempfile
 import time
 import urllib.request
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import islice
@@ -110,14 +110,17 @@ def until(condition: Callable[[], bool], process: subprocess.Popen[bytes], what:
 class Worker:
     """``distilwatch worker`` as a process, seen through its metrics."""
 
-    def __init__(self, bootstrap: str, folder: Path, prefix: str = "", slot: int = 0, redis_url: str = "") -> None:
+    def __init__(
+        self, bootstrap: str, folder: Path, prefix: str = "", slot: int = 0, settings: Mapping[str, str] | None = None
+    ) -> None:
+        """Start it; ``settings`` go over those of the bench."""
         self.bootstrap = bootstrap
         self.prefix = prefix or f"b{uuid.uuid4().hex[:8]}"
         self.topics = Topics(self.prefix)
         self.port = free_port()
         env = {name: value for name, value in os.environ.items() if not name.startswith("DISTILWATCH_")}
         env |= {
-            "REDIS_URL": redis_url,
+            "REDIS_URL": "",
             "DISTILWATCH_BROKERS": bootstrap,
             "DISTILWATCH_TOPIC_PREFIX": self.prefix,
             "DISTILWATCH_GROUP": self.prefix,
@@ -126,6 +129,7 @@ class Worker:
             "DISTILWATCH_SECRET": SECRET,
             "DISTILWATCH_STATE_DIR": str(folder / f"state-{self.prefix}-{slot}"),
             "DISTILWATCH_HTTP_PORT": str(self.port),
+            **(settings or {}),
         }
         command = [sys.executable, "-m", "streams", "worker"]
         self.log = folder / f"worker-{slot}.log"

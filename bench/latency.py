@@ -49,6 +49,9 @@ LIVE_S = 20.0
 JOINERS = 500
 JOINER_EVENTS = 30
 TICK_S = 0.005
+DRAIN_S = 120.0
+IDLE_MS = "600000"
+"""A pause between the parts is not the end of the stream, which would be evaluated too, with evidence long in."""
 _BATCH_BYTES = 900_000
 _ACCOUNT = re.compile(rb'"account_id":"([^"]+)"')
 _STAMP = re.compile(rb'"ts":(\d+)')
@@ -148,6 +151,15 @@ async def alerts_seen(bootstrap: str, topic: str, found: list[tuple[float, dict[
         await consumer.stop()
 
 
+async def drained(worker: Worker) -> None:
+    """Wait until the worker has come to the end of every topic: one that fell behind is late, not silent."""
+    quiet, ends = 0, time.monotonic() + DRAIN_S
+    while quiet < 3 and time.monotonic() < ends:
+        await asyncio.sleep(1.0)
+        lag = await asyncio.to_thread(worker.metric, "distilwatch_input_lag_records")
+        quiet = quiet + 1 if lag == 0 else 0
+
+
 async def paced(worker: Worker, plan: Plan, rate: int) -> tuple[float, list[tuple[float, dict[str, Any]]]]:
     """Send a plan while watching for alerts; when it began, and the alerts."""
     found: list[tuple[float, dict[str, Any]]] = []
@@ -155,7 +167,7 @@ async def paced(worker: Worker, plan: Plan, rate: int) -> tuple[float, list[tupl
     await asyncio.sleep(1.0)
     start_s = time.time()
     await send(worker.bootstrap, worker.topics.requests, plan, rate, start_s)
-    await asyncio.sleep(4.0)
+    await drained(worker)
     watching.cancel()
     await asyncio.gather(watching, return_exceptions=True)
     return start_s, found
@@ -246,7 +258,7 @@ async def joined(worker: Worker, client: Any, lines: list[bytes], rate: int) -> 
     plan = Plan([moved(line, int(1000 * (start_s + at / rate)) - stamp_of(line)) for at, line in enumerate(lines)])
     await asyncio.sleep(max(0.0, start_s - time.time()))
     await send(worker.bootstrap, worker.topics.requests, plan, rate, start_s)
-    await asyncio.sleep(3.0)
+    await drained(worker)
     return joined_latencies(client)
 
 
@@ -258,7 +270,7 @@ def figures(rate: int) -> list[Figure]:
         try:
             broker.start()
             store.start()
-            worker = Worker(broker.bootstrap, folder, redis_url=store.url)
+            worker = Worker(broker.bootstrap, folder, settings={"REDIS_URL": store.url, "DISTILWATCH_IDLE_MS": IDLE_MS})
             try:
                 until(lambda: bool(worker.metric("distilwatch_restores_total")), worker.process, "the worker")
                 return measure(worker, redis.Redis.from_url(store.url, decode_responses=True), rate)
