@@ -23,7 +23,7 @@ from itertools import islice
 from pathlib import Path
 
 from bench.figures import Figure, report
-from bench.kafka import PARTITIONS, Worker, produce, until
+from bench.kafka import PARTITIONS, Worker, cpu_s, produce, until
 from tests.servers import KafkaServer, Missing
 
 ACCOUNTS = 1_000_000
@@ -76,7 +76,8 @@ class Recovery:
     """One kill: the seconds until it was made good, what they went into, and what there was to do."""
 
     total_s: float
-    started_s: float  # until the new process answered
+    cpu_s: float  # of the new process
+    started_s: float  # until it answered
     restores_s: dict[str, float]  # of the slowest partition of each stage
     state_bytes: float
     replay_records: float
@@ -116,9 +117,9 @@ def kill(worker: Worker, folder: Path) -> tuple[Worker, Recovery]:
     until(lambda: after.metric("distilwatch_last_poll_age_seconds") is not None, after.process, "its port", POLL_S)
     started_s = time.monotonic() - begun
     until(lambda: processes(after), after.process, "processing", POLL_S)
-    total_s = time.monotonic() - begun
+    total_s, spent_s = time.monotonic() - begun, cpu_s(after.process.pid)
     spent = {stage: after.metric("distilwatch_restore_seconds", f'stage="{stage}"') or 0.0 for stage in STAGES}
-    return after, Recovery(total_s, started_s, spent, state, replay)
+    return after, Recovery(total_s, spent_s, started_s, spent, state, replay)
 
 
 def recoveries(bootstrap: str, folder: Path, accounts: int) -> list[Recovery]:
@@ -173,7 +174,7 @@ def figures(accounts: int) -> list[Figure]:
             server.stop()
     worst = max(found, key=lambda recovery: recovery.total_s)
     each = "; ".join(
-        f"{one.total_s:.1f} s (process {one.started_s:.1f}, "
+        f"{one.total_s:.1f} s (CPU {one.cpu_s:.1f}; process {one.started_s:.1f}, "
         + ", ".join(f"{stage} {spent:.1f}" for stage, spent in one.restores_s.items())
         + f"; read {one.state_bytes / 1e6:,.0f} MB, folded {one.replay_records:,.0f} again)"
         for one in found

@@ -189,7 +189,7 @@ class Partition:
         """Restore a fresh stage; the reason where the stage refuses, which an older snapshot may satisfy."""
         self.stage = self.host.spec.make(self.number, self.host.partitions)
         try:
-            await self.snapshots.restore(reader, self.state, self.stage, plan)
+            await self.snapshots.restore(reader, self.state, self.stage, plan, alive=self.host.alive)
         except WireError as error:
             return str(error)
         except (RecoveryError, KafkaError):

@@ -7,7 +7,7 @@ and the records (``checkpoint``, ``parts``).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from aiokafka import TopicPartition
@@ -73,8 +73,10 @@ class Snapshots:
         spent_s = self.written_bytes * self._partitions / self._settings.snapshot_bytes_per_s
         self.due_s = now_s + max(self._settings.snapshot_s, spent_s)
 
-    async def restore(self, reader: LogReader, where: TopicPartition, stage: Stage, plan: Plan) -> None:
-        """Bring a fresh stage to the plan's snapshot.
+    async def restore(
+        self, reader: LogReader, where: TopicPartition, stage: Stage, plan: Plan, *, alive: Callable[[], None]
+    ) -> None:
+        """Bring a fresh stage to the plan's snapshot; ``alive`` is called while that makes progress.
 
         Raises:
             WireError: a part or the rest cannot be read; other errors where the stage meets bytes it did not foresee.
@@ -85,7 +87,7 @@ class Snapshots:
         if plan.parts is None:
             stage.restore(plan.snapshot)
             return
-        parts: Mapping[str, bytes] = await read_parts(reader, where, plan.parts)
+        parts: Mapping[str, bytes] = await read_parts(reader, where, plan.parts, alive)
         if isinstance(stage, Sliced):
             stage.join(plan.snapshot, parts)
         elif parts:

@@ -7,7 +7,7 @@ it (``partition``).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -116,8 +116,10 @@ def _decoded(value: bytes, where: TopicPartition) -> Mark:
         raise RecoveryError(f"{where.topic}/{where.partition}: the last mark cannot be read: {error}") from error
 
 
-async def read_parts(reader: LogReader, where: TopicPartition, parts: Parts) -> dict[str, bytes]:
-    """The bytes of a snapshot's parts by name.
+async def read_parts(
+    reader: LogReader, where: TopicPartition, parts: Parts, alive: Callable[[], None]
+) -> dict[str, bytes]:
+    """The bytes of a snapshot's parts by name; ``alive`` is called whenever some have come.
 
     Raises:
         WireError: a part is missing or torn.
@@ -126,6 +128,7 @@ async def read_parts(reader: LogReader, where: TopicPartition, parts: Parts) -> 
     for run in runs(parts.held):
         async for batch in reader.read(where, run.start, run.stop):
             records |= {record.key: record.value for record in batch if (record.key or b"").startswith(PREFIX)}
+            alive()
     return assembled(parts.held, records)
 
 
