@@ -34,6 +34,7 @@ PER_SECOND = 1_000
 WORDS = 12
 FEED = 20_000
 STEP = 50_000
+LOG_CHARACTERS = 4_000
 AHEAD_S = 0.2
 POLL_S = 0.05
 STAGES = ("observe", "fanin", "campaigns")
@@ -139,6 +140,9 @@ def recoveries(bootstrap: str, folder: Path, accounts: int) -> list[Recovery]:
             time.sleep(5.0 * number)
             worker, recovery = kill(worker, folder)
             found.append(recovery)
+    except RuntimeError as error:
+        log = (folder / "worker-0.log").read_text(errors="replace")
+        raise RuntimeError(f"{error}; the end of its log:\n{log[-LOG_CHARACTERS:]}") from error
     finally:
         load.ending.set()
         worker.stop()

@@ -26,11 +26,6 @@ pytestmark = [pytest.mark.servers, pytest.mark.timeout(250)]
 
 LINES = list(dict.fromkeys(item.line for item in shown()))
 TARGETS = {
-    "bench": "nine minutes",
-    "bench-detection": "an hour",
-    "bench-kafka": "minutes of Kafka, beside three others",
-    "bench-letter": "hours",
-    "bench-recovery": "minutes of Kafka",
     "check": "the linters, half a minute of types",
     "check-image": "builds an image, for minutes",
     "check-deploy": "installs 200 MB; what needs none of it is in tests/docker",
