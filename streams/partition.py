@@ -117,7 +117,7 @@ class Partition:
         started = self.host.outside.now_s()
         await self._producer.start()  # takes the transactional id: the old owner's transaction is aborted
         barrier = await self._write_barrier()
-        self._mark = mark = await last_mark(reader, self.state, barrier)
+        self._mark = mark = await last_mark(reader, self.state, barrier, self.host.alive)
         beginning = await reader.beginning(self.input)
         source = "fresh"
         if mark is None:
@@ -171,7 +171,7 @@ class Partition:
         for source, at in (("snapshot", mark.snapshot_at), ("previous", mark.previous_at)):
             if source == "previous" and mark.snapshot_at == NOWHERE:
                 break
-            plan = await read_plan(reader, self.state, barrier, at)
+            plan = await read_plan(reader, self.state, barrier, at, self.host.alive)
             problem = plan.problem or await self._restore_problem(reader, plan)
             if problem is None and source == "previous":
                 await self.snapshots.disown(reader, self.state, barrier)

@@ -91,7 +91,13 @@ class LogReader:
                 raise RecoveryError(f"{where.topic}/{where.partition}: nothing readable below offset {stop}")
 
 
-async def last_mark(reader: LogReader, where: TopicPartition, barrier: int) -> Mark | None:
+def _unwatched() -> None:
+    """Nobody has to be told that a recovery makes progress."""
+
+
+async def last_mark(
+    reader: LogReader, where: TopicPartition, barrier: int, alive: Callable[[], None] = _unwatched
+) -> Mark | None:
     """The last readable mark below the barrier; None where the partition has never committed.
 
     A mark that cannot be decoded is an error and not passed over: an older one would repeat outputs.
@@ -101,6 +107,7 @@ async def last_mark(reader: LogReader, where: TopicPartition, barrier: int) -> M
         start = max(beginning, barrier - reach)
         newest: bytes | None = None
         async for batch in reader.read(where, start, barrier + 1):
+            alive()
             newest = next((r.value for r in reversed(batch) if (r.key or b"").startswith(b"mark/")), newest)
         if newest is not None:
             return _decoded(newest, where)
@@ -142,10 +149,13 @@ async def part_keys(reader: LogReader, where: TopicPartition, barrier: int) -> s
     return found
 
 
-async def read_plan(reader: LogReader, where: TopicPartition, barrier: int, at: int) -> Plan:
+async def read_plan(
+    reader: LogReader, where: TopicPartition, barrier: int, at: int, alive: Callable[[], None] = _unwatched
+) -> Plan:
     """The plan of a recovery from the snapshot at offset ``at``, or from no snapshot where it is ``NOWHERE``."""
     start = await reader.beginning(where) if at == NOWHERE else at
     records: list[tuple[bytes, bytes]] = []
     async for batch in reader.read(where, start, barrier):
+        alive()
         records += [(record.key or b"", record.value or b"") for record in batch]
     return make_plan(records, with_snapshot=at != NOWHERE)
