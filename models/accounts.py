@@ -228,13 +228,15 @@ def update_accounts(
     count: npt.NDArray[np.int64],
     sightings: Any,
     limits: npt.NDArray[np.int64],
-) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Fold rows into their accounts and write each row's context into ``sightings``.
 
-    Returns per row its marks (``NEW``, ``RETRY``, ``RENEWED``, ``BUSY``, limits crossed) and the record it belongs to.
+    Returns per row its marks (``NEW``, ``RETRY``, ``RENEWED``, ``BUSY``, limits crossed), the record it belongs to, and
+    when its account was first seen, which a later row of the batch may begin anew.
     """
     marks = np.zeros(facts.shape[0], np.uint8)
     records = np.zeros(facts.shape[0], np.int64)
+    first_seen = np.zeros(facts.shape[0], np.int64)
     for at in range(facts.shape[0]):
         row = facts[at]
         ts = row["ts"]
@@ -250,6 +252,7 @@ def update_accounts(
             marks[at] |= NEW
         account = accounts[slot]
         records[at] = slot
+        first_seen[at] = account["first_seen"]
         if _week(row["account"], ts // DAY_MS) > _week(row["account"], account["day"]):
             marks[at] |= RENEWED
         _roll(account, ts)
@@ -281,4 +284,4 @@ def update_accounts(
         sighting["requests_24h"] = account["requests_24h"]
         sighting["follow_ups_24h"] = account["follow_ups_24h"]
         sighting["age_days"] = (ts - row["created"]) // DAY_MS if row["created"] != MISSING else -1
-    return marks, records
+    return marks, records, first_seen

@@ -127,7 +127,7 @@ class Observe:
         if self.rules is not None:
             facts["limits"] = limits_of = self.rules.rows_of(events)
             limits = self.rules.limits
-        marks, records = update_accounts(facts, table.records, table.index, table.count, rows, limits)
+        marks, records, first_seen = update_accounts(facts, table.records, table.index, table.count, rows, limits)
         if self._touched is not None:
             self._touched.add(records)
         decisions = self.rules.decide(events.account_id, marks, rows, limits_of) if self.rules else Decisions()
@@ -136,11 +136,10 @@ class Observe:
         seen = SightingBatch(rows, sketches.keys, sketches.key_offsets)
         retries = (marks & RETRY) != 0
         if self.joiners.known:
-            first_seen = table.records["first_seen"][records]
             decisions.early = self.joiners.fold(seen, ~retries, first_seen, events.account_id)
         seen = seen.take(np.flatnonzero(~retries)) if retries.any() else seen
         profiles, names = _profiles(events, told), events.account_id.take(told)
-        profiles[busy] = _with_day(profiles[busy], rows[told[busy]], table.records["first_seen"][records[told[busy]]])
+        profiles[busy] = _with_day(profiles[busy], rows[told[busy]], first_seen[told[busy]])
         return Observed(seen, profiles, names, accepted=accepted, decisions=decisions)
 
     def _sweep(self) -> None:

@@ -136,3 +136,15 @@ def test_a_busy_account_s_day_is_told_of_once_a_day():
     first = days[0]
     assert (first["hours"], first["follow_ups"], first["spent_min"]) == (6, 0, 330)
     assert all(row["ts"] == row["told_at"] for row in days)
+
+
+def test_a_day_told_of_is_the_same_where_the_account_is_begun_anew_in_the_batch():
+    before = [START + 600_000 * at for at in range(BUSY_REQUESTS)]
+    back = [START + 9 * DAY_MS + 1_000 * at for at in range(CONFIRM_ROWS)]
+    events = events_at(before + back)
+    whole = opened().process(*sketched(events)).profiles
+    operator = opened()
+    halves = np.split(np.arange(len(events)), [BUSY_REQUESTS])
+    parts = [operator.process(*sketched(events.take(rows))).profiles for rows in halves]
+    assert whole.tobytes() == np.concatenate(parts).tobytes()
+    assert (BUSY_REQUESTS - 1) * 10 in whole["spent_min"]
