@@ -34,6 +34,7 @@ LIST_PART = 0.75
 """Of the templates that chance would deal: more than an evaluation asks (``clusters``), which looks again and again,
 where this says yes once; who keeps to two of a campaign's thirty prompts is told from who works through them."""
 JOINS_MAX = 200_000
+HOURS = DAY_MS // HOUR_MS
 REPEATS, TOLD = 1, 2
 
 JOIN = np.dtype(
@@ -145,7 +146,8 @@ def _join(
             insert(index, key, slot)
             joins[slot]["key"] = key
         join = joins[slot]
-        if fresh or ts - join["since_ms"] > DAY_MS:
+        # As the account's own requests are counted, by the hour: else some of the uses would be in the share alone.
+        if fresh or ts // HOUR_MS - join["since_ms"] // HOUR_MS >= HOURS:
             join["since_ms"] = ts
             join["last_ms"] = ts
             join["templates"] = 0
@@ -203,12 +205,12 @@ class Joiners:
         else:
             self._records.pop(cluster_id, None)
         self._rebuild(now_ms)
-        return [] if value else self._take_back(lambda told: told.cluster_id == cluster_id)
+        return [] if value else self._take_back(lambda told: told.cluster_id == cluster_id, now_ms)
 
     def follow_labels(self, now_ms: int) -> list[str]:
         """Look at the labels again, one of which has changed; gives the accounts whose early signal is taken back."""
         self._rebuild(now_ms)
-        return self._take_back(lambda told: self._let_go(told, now_ms))
+        return self._take_back(lambda told: self._let_go(told, now_ms), now_ms)
 
     def _let_go(self, told: Told, now_ms: int) -> bool:
         """Whether people have taken the account or its campaign out of the limiter's reach."""
@@ -218,11 +220,12 @@ class Joiners:
         allowed = bool(self._orders.allowed(account, customer, now_ms)[0])
         return allowed or self._orders.is_undone(told.cluster_id, now_ms)
 
-    def _take_back(self, ends: Any) -> list[str]:
-        gone = [name for name, told in self._told.items() if ends(told)]
-        for name in gone:
-            del self._told[name]
-        return gone
+    def _take_back(self, ends: Any, now_ms: int) -> list[str]:
+        """Those of the early signals that hold at ``now_ms``; others may have been swept or not."""
+        gone = [told for told in self._told.values() if ends(told)]
+        for told in gone:
+            del self._told[told.account_id]
+        return [told.account_id for told in gone if told.expires >= now_ms]
 
     def _rebuild(self, now_ms: int) -> None:
         """Index the keys again; one that two campaigns claim stands for neither, and an allowed one for nobody."""

@@ -118,6 +118,16 @@ def test_requests_of_yesterday_do_not_count() -> None:
     assert fold(subject, requests(member(2), ts=START + 25 * HOUR_MS)) == []
 
 
+def test_a_share_is_of_the_hours_in_which_the_uses_were() -> None:
+    """Ten of a hundred requests, and one 23 hours later, when the hour of the hundred is no longer counted."""
+    first = START // HOUR_MS * HOUR_MS + 50 * 60_000
+    later = first + 23 * HOUR_MS + 20 * 60_000
+    terms = msgspec.structs.replace(TERMS, decided_ms=later, arrived_ms=0)
+    subject = joiners(known(terms))
+    assert fold(subject, requests(member(10), ts=first, requests_24h=100)) == []
+    assert fold(subject, requests(member(1), ts=later, requests_24h=1)) == []
+
+
 def test_an_account_is_told_once_a_day_and_not_by_every_request() -> None:
     subject = joiners()
     assert len(fold(subject, requests(member(40)))) == 1
@@ -148,6 +158,15 @@ def test_a_campaign_that_is_known_no_more_takes_its_signals_back() -> None:
     assert subject.know(CAMPAIGN, b"", START) == ["account-7"]
     assert fold(subject, requests(member(), account=8)) == []
     assert subject.know(CAMPAIGN, b"", START) == []
+
+
+@pytest.mark.parametrize("swept", [False, True])
+def test_what_has_ended_is_not_taken_back_swept_or_not(swept: bool) -> None:
+    subject, later = joiners(), START + 5 * HOUR_MS
+    assert fold(subject, requests(member()))
+    if swept:
+        subject.sweep(later)
+    assert subject.know(CAMPAIGN, b"", later) == []
 
 
 def label(kind: str, subject: dict[str, str]) -> bytes:
