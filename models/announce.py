@@ -184,7 +184,7 @@ class Announcer:
                 told = members[allowed]
             for account in members[allowed].tolist():
                 del campaign.members[account]
-            if self._mode != "shadow":
+            if (campaign.mode or self._mode) in LIVE:  # in which its accounts were told
                 decisions.signals.extend((account_id, None) for account_id in state.directory.account_ids(told))
 
     def alert_id(self, campaign: Campaign) -> str:

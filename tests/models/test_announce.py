@@ -13,8 +13,10 @@ from models.alert import Alert, Mode
 from models.announce import Announcer, Decisions
 from models.campaigns import KNOWN_PERIOD_MS, Campaigns
 from models.hashing import KeyedHash
+from models.labels import encode_label
 from models.sighting import SightingBatch
 from tests.models.covering import dealt, mixed, profiles
+from tests.models.desk_records import label
 from tests.models.inputs import EAGER, HOUR_MS, SECRET, START, sightings
 
 POOL = range(150)
@@ -311,3 +313,17 @@ def test_the_memory_of_the_shadow_is_part_of_the_state():
     fresh.campaigns.restore(run.campaigns.snapshot())
     assert fresh.campaigns.shadow_memory.snapshot() == run.campaigns.shadow_memory.snapshot()
     assert fresh.campaigns.shadow_memory.campaigns
+
+
+@pytest.mark.parametrize("mode", ["shadow", "enforce"])
+def test_after_a_restart_a_label_clears_those_who_were_told_and_nobody_else(mode):
+    run = Run()
+    run.campaigns.rules = msgspec.structs.replace(EAGER, mode=mode)
+    run.wave()
+    again = Run()
+    again.campaigns.rules = run.campaigns.rules
+    again.campaigns.restore(run.campaigns.snapshot())
+    said = label("undo", {"cluster_id": str(run.alerts[0].cluster_id)})
+    for campaigns in (run.campaigns, again.campaigns):
+        cleared = campaigns.order(said.key, encode_label(said)).signals
+        assert {account for account, _ in cleared} == (ids(POOL) if mode == "enforce" else set())
