@@ -49,6 +49,11 @@ class Arrivals:
         rest = np.flatnonzero(rows["ts"] >= until_ms)
         self._waiting = [(rows[rest], ids.take(rest))] if len(rest) else []
 
+    def learn_today(self, until_ms: int) -> None:
+        """As ``learn``, but only as far as nobody can be forgotten on the way."""
+        if self._day != UNSET:
+            self.learn(min(until_ms, (self._day + 1) * DAY_MS - 1))
+
     def _forget(self, day: int) -> None:
         """A day without arrivals may be passed over: what the next one forgets is the same."""
         if day > self._day:

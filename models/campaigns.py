@@ -142,7 +142,8 @@ class Campaigns:
         self._take(due, first, len(due))
         if watermark_ms - self._learnt_ms >= PERIOD_MS:  # also where nothing is ever evaluated; changes no verdict
             self._learnt_ms = watermark_ms
-            self._arrivals.learn(watermark_ms)
+            # Whom the lookout takes for new must not depend on how far this step went.
+            (self._arrivals.learn if self._is_idle() else self._arrivals.learn_today)(watermark_ms)
         return decisions
 
     def finish(self) -> Decisions:
@@ -179,7 +180,9 @@ class Campaigns:
         """When the next look is due and how many rows of ``due`` count before it."""
         at = due.rows["at"]
         waiting = first < len(due)
-        idle = not self._rows_since and not len(self.covered) and not self._any_open()
+        idle = self._is_idle()
+        if idle and waiting:
+            self._arrivals.learn(int(at[first]) // SLICE_MS * SLICE_MS)
         if self._looked_ms == UNSET or (idle and waiting and at[first] > self._looked_ms + QUIET_PERIOD_MS):
             if not waiting:
                 return 1 << 62, first
@@ -199,6 +202,10 @@ class Campaigns:
         periods = (max(first_row, self._looked_ms) - self._looked_ms) // PERIOD_MS + 1
         moment = min(by_rows, quiet, self._looked_ms + periods * PERIOD_MS)
         return moment, int(np.searchsorted(at, moment, side="left"))
+
+    def _is_idle(self) -> bool:
+        """Whether no evaluation is due until another row comes."""
+        return not self._rows_since and not len(self.covered) and not self._any_open()
 
     def _any_open(self) -> bool:
         return any(campaign.open for campaign in self.memory.campaigns.values())

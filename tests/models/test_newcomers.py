@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from models.accounts import DAY_MS
+from models.admission import SLICE_MS
 from models.campaigns import PERIOD_MS
-from models.directory import Directory
+from models.directory import IDLE_DAYS, Directory
 from models.newcomers import ARRIVALS_MIN, POOL_MIN, Lookout, find_newcomers, had_time
 from models.sighting import SightingBatch
 from tests.models.covering import candidates_of, covered, dealt, directory_of, mixed, profiles, template
@@ -146,3 +148,33 @@ def test_people_who_were_there_before_are_no_new_pool():
     before = len(run.alerts)
     arriving(run, SECOND, 1)
     assert [alert for alert in run.alerts[before:] if "A new pool" in alert.summary] == []
+
+
+def returning(step_ms: int) -> list[int]:
+    """When evaluations were, where a pool comes back minutes after the midnight on which it is forgotten."""
+    run, looks = settled(), list[int]()
+    midnight = (run.now // DAY_MS + IDLE_DAYS + 2) * DAY_MS
+    run.campaigns.on_evaluation = lambda evaluation: looks.append(evaluation.now_ms - midnight)
+    run.campaigns.learn(*profiles(SECOND, ts=midnight - (IDLE_DAYS + 1) * DAY_MS))
+    stays = [(KNOWN, days * DAY_MS, 1) for days in (20, 10)] + [(KNOWN, 2_100_000, 2)]
+    for number, (accounts, before_ms, requests) in enumerate([*stays, (SECOND, -720_000, 1)]):
+        sent = dealt(accounts, range(6), requests, 5)
+        at, first_ms = np.arange(len(sent)) + 100_000 * (number + 1), midnight - before_ms
+        rows = [
+            (first_ms + 1_000 * place, mixed(who), [mixed(key) for key in keys])
+            for place, (who, keys) in enumerate(sent)
+        ]
+        network = np.array([mixed(who) for who, _ in sent], np.uint64)
+        run.campaigns.process(sightings(rows, event=at, prompt=at, network=network, requests_24h=requests))
+        run.campaigns.learn(*profiles(accounts, ts=first_ms))
+    run.campaigns.advance(midnight - HOUR_MS)
+    looks.clear()
+    for now in range(midnight - HOUR_MS, midnight + 3 * HOUR_MS + 1, step_ms):
+        run.campaigns.advance(now)
+    return looks
+
+
+def test_who_has_been_forgotten_arrives_or_not_however_far_event_time_goes_at_once():
+    often, seldom = returning(SLICE_MS), returning(2 * HOUR_MS)
+    assert often == seldom
+    assert any(0 < moment <= HOUR_MS for moment in often)
