@@ -235,8 +235,7 @@ def update_accounts(
     when its account was first seen, which a later row of the batch may begin anew.
     """
     marks = np.zeros(facts.shape[0], np.uint8)
-    records = np.zeros(facts.shape[0], np.int64)
-    first_seen = np.zeros(facts.shape[0], np.int64)
+    records, first_seen = np.zeros(facts.shape[0], np.int64), np.zeros(facts.shape[0], np.int64)
     for at in range(facts.shape[0]):
         row = facts[at]
         ts = row["ts"]

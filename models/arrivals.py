@@ -36,8 +36,15 @@ class Arrivals:
         if len(profiles):
             self._waiting.append((profiles, ids))
 
-    def learn(self, until_ms: int) -> None:
-        """Make known who came before ``until_ms``; nobody who comes later may have an earlier stamp."""
+    def learn(self, until_ms: int, *, forget: bool = True) -> None:
+        """Make known who came before ``until_ms``; nobody who comes later may have an earlier stamp.
+
+        Without ``forget`` only as far as nobody can be forgotten on the way.
+        """
+        if not forget:
+            if self._day == UNSET:
+                return
+            until_ms = min(until_ms, (self._day + 1) * DAY_MS - 1)
         rows, ids = self._all()
         picked = np.flatnonzero(rows["ts"] < until_ms)
         picked = picked[np.lexsort((rows["key"][picked], rows["ts"][picked]))]
@@ -48,11 +55,6 @@ class Arrivals:
         self._forget(until_ms // DAY_MS)
         rest = np.flatnonzero(rows["ts"] >= until_ms)
         self._waiting = [(rows[rest], ids.take(rest))] if len(rest) else []
-
-    def learn_today(self, until_ms: int) -> None:
-        """As ``learn``, but only as far as nobody can be forgotten on the way."""
-        if self._day != UNSET:
-            self.learn(min(until_ms, (self._day + 1) * DAY_MS - 1))
 
     def _forget(self, day: int) -> None:
         """A day without arrivals may be passed over: what the next one forgets is the same."""

@@ -142,8 +142,7 @@ class Campaigns:
         self._take(due, first, len(due))
         if watermark_ms - self._learnt_ms >= PERIOD_MS:  # also where nothing is ever evaluated; changes no verdict
             self._learnt_ms = watermark_ms
-            # Whom the lookout takes for new must not depend on how far this step went.
-            (self._arrivals.learn if self._is_idle() else self._arrivals.learn_today)(watermark_ms)
+            self._arrivals.learn(watermark_ms, forget=self._is_idle())  # else the lookout would see how far steps go
         return decisions
 
     def finish(self) -> Decisions:
@@ -203,12 +202,8 @@ class Campaigns:
         moment = min(by_rows, quiet, self._looked_ms + periods * PERIOD_MS)
         return moment, int(np.searchsorted(at, moment, side="left"))
 
-    def _is_idle(self) -> bool:
-        """Whether no evaluation is due until another row comes."""
-        return not self._rows_since and not len(self.covered) and not self._any_open()
-
-    def _any_open(self) -> bool:
-        return any(campaign.open for campaign in self.memory.campaigns.values())
+    def _is_idle(self) -> bool:  # until another row comes
+        return not (self._rows_since or len(self.covered) or any(one.open for one in self.memory.campaigns.values()))
 
     def _evaluate(self, now_ms: int, decisions: Decisions, *, final: bool = False) -> None:
         """One evaluation: templates, clusters, verdicts, announcements."""
@@ -217,7 +212,7 @@ class Campaigns:
         self.watch_start_ms = min(self.watch_start_ms, self.directory.oldest_ms)
         self.covered.expire(now_ms)
         self._needed = max(ROWS_MIN, int(GROWTH * len(self.covered)))
-        if not len(self.covered) and not self._any_open():
+        if self._is_idle():
             return
         self.evaluations += 1
         rows = self.covered.events.rows
