@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 import uuid
 from collections import Counter, deque
@@ -20,7 +21,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from models.alert import Signal
+from models.alert import SEVERITIES, Signal
 from models.cases import Case, Notification
 from models.desk import Desk, DeskLimits, read_alert
 from models.errors import ConfigError, DistilwatchError, WireError
@@ -40,6 +41,7 @@ TICK_S = 5.0
 """Silences end and updates come due by time alone, so the desk looks this often without any news."""
 READ_BACK_S = 15.0
 STATE_FILE = "desk.json"
+DIGEST = re.compile(r"[0-9a-f]{16}")
 Deliver = Callable[[list[Notification]], Awaitable[None]]
 """Takes notifications over for good: once it returns they are the outbox's, and the desk holds them for sent."""
 
@@ -96,6 +98,10 @@ class FeedNames:
 
 def new_label(kind: str, subject: dict[str, str], *, who: str, **more: Any) -> Label:
     """A label of now, checked; raises ConfigError, which says what is wrong with it."""
+    if kind == "allow" and not DIGEST.fullmatch(subject.get("template", "0" * 16)):
+        raise ConfigError("a template is named by a digest of 16 hexadecimal digits, as an alert shows it")
+    if kind == "silence" and subject.get("severity", "high") not in SEVERITIES:
+        raise ConfigError(f"there is no severity {subject['severity']!r}: one of {', '.join(SEVERITIES)}")
     facts = {"action_id": uuid.uuid4().hex, "ts": wall_ms(), "who": who, "kind": kind, "subject": subject}
     try:
         return checked(

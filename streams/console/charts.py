@@ -203,7 +203,7 @@ def attributes(accounts: int, groups: Sequence[tuple[str, Sequence[tuple[str, in
     parts.append(_text(76, middle - 2, count(accounts), "hub-count", anchor="middle"))
     parts.append(_text(76, middle + 20, "accounts", "hub-name", anchor="middle"))
     said = "; ".join(f"{attribute(kind)}: {', '.join(count(n) for _, n in values)}" for kind, values in rows)
-    return _svg(height * len(rows), f"Groups of accounts that share something. {said}", parts, kind="graph")
+    return _svg(height * len(rows) + 10, f"Groups of accounts that share something. {said}", parts, kind="graph")
 
 
 def _curve(x1: float, y1: float, x2: float, y2: float) -> Markup:

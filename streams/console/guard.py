@@ -129,7 +129,10 @@ class Guard:
         """Read the form once and refuse one that another site may have sent."""
         if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
             raise Refusal(403, "This form came from another site. Nothing was done.")
-        form = _texts(await request.post())
+        try:
+            form = _texts(await request.post())
+        except (ValueError, LookupError, web.RequestPayloadError) as error:  # torn, or not in the form it says
+            raise Refusal(400, "That form cannot be read. Nothing was done: load the page again and retry.") from error
         request[FORM] = form
         if identity is None or identity.way == "bearer" or needs is None:
             return  # no cookie stands behind it, or it asks for nothing but to sign in

@@ -29,10 +29,14 @@ class Beat(msgspec.Struct, frozen=True):
 
 
 class Live:
-    """The open streams. ``wake`` after a change; ``close`` tells every tab that the console ends."""
+    """The open streams. ``wake`` after a change; ``close`` tells every tab that the console ends.
 
-    def __init__(self, beat: Callable[[int], Beat]) -> None:
+    A stream outlives the request that began it, so ``known`` is asked again before every message.
+    """
+
+    def __init__(self, beat: Callable[[int], Beat], known: Callable[[web.Request], bool]) -> None:
         self._beat = beat
+        self._known = known
         self._version = 0
         self._wakes: set[asyncio.Event] = set()
         self._closing = False
@@ -63,15 +67,15 @@ class Live:
         try:
             await response.prepare(request)
             await response.write(b"retry: 2000\n\n")
-            await self._follow(response, wake)
+            await self._follow(request, response, wake)
         except ConnectionResetError:
             return response  # the tab is gone
         finally:
             self._wakes.discard(wake)
         return response
 
-    async def _follow(self, response: web.StreamResponse, wake: asyncio.Event) -> None:
-        while True:
+    async def _follow(self, request: web.Request, response: web.StreamResponse, wake: asyncio.Event) -> None:
+        while self._known(request):
             await response.write(b"data: %s\n\n" % msgspec.json.encode(self._beat(self._version)))
             if self._closing:
                 await response.write(b"event: bye\ndata: {}\n\n")

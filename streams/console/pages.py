@@ -30,6 +30,7 @@ NO_SIGNAL = {
     False: "Nothing so far: no account has shown enough by itself.",
     True: "Nothing any more: its accounts were let go.",
 }
+LET_GO = "People have let its accounts go: the detector clears these once it has read that."
 EMPTY = {
     "none": "Waiting for the first request. An alert appears here when many accounts that should have nothing to do "
     "with each other send requests cut from the same template, each too few to stand out alone.",
@@ -121,7 +122,8 @@ class Reading:
         evidence, most = views.weighed(alert)
         silence = desk.desk.silenced_by(case, now_ms())
         undone = desk.desk.in_force("undo", {"cluster_id": alert.cluster_id or ""}, now_ms())
-        runbook = alert.runbook_url
+        dismissed, runbook = _dismissed(case, undone), alert.runbook_url
+        ending = undone is not None or (dismissed and case.status == "closed")
         return self._writer.page(
             request,
             "case",
@@ -136,13 +138,13 @@ class Reading:
             standing=views.standing(case, silence),
             silence=silence,
             undone=undone,
-            no_signal=NO_SIGNAL[_dismissed(case, undone)],
+            no_signal=NO_SIGNAL[dismissed],
             evidence=evidence,
             most=most,
             growth=views.growth(case),
             graph=views.attributes(alert),
             actions=views.actions(signals),
-            mode=views.MODES[alert.mode],
+            mode=LET_GO if ending else views.MODES[alert.mode],
             history=views.history(case, labels),
             told=views.told(case, sinks=self._context.settings.sinks),
             account_link=views.account_link(alert.account_id or ""),

@@ -50,8 +50,8 @@ class Console:
         self._context = Context(desk, settings, Fleet(), shadow, rules, store)
         self._audit = Audit(settings.audit)
         self._writer = Writer(self._context)
-        self._live = Live(self._beat)
         self._identities = Identities(settings, now_ms)
+        self._live = Live(self._beat, lambda request: self._identities.of(request) is not None)
         self._guard = Guard(settings, self._identities, self._audit, now_ms, self._writer.refusal)
         folder = resources.files("streams.console").joinpath("static")
         self._files = {name: folder.joinpath(name).read_bytes() for name in FILES}
@@ -103,7 +103,7 @@ class Console:
         await self._runner.setup()
         try:
             await web.TCPSite(self._runner, self.settings.host, self.settings.port).start()
-        except OSError as error:
+        except (OSError, OverflowError) as error:
             await self._runner.cleanup()
             where = f"{self.settings.host}:{self.settings.port}"
             raise ConfigError(f"the console cannot listen on {where}: choose another port, or 0") from error

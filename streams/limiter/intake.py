@@ -25,7 +25,7 @@ from models.request import Request
 from streams.config import Settings, client_options
 from streams.health import OPERATIONS as HEALTH
 from streams.health import Component, Health
-from streams.limiter.bodies import Record, Sorter, split
+from streams.limiter.bodies import NOT_RECORDS, Record, Sorter, split
 from streams.limiter.metrics import IntakeMetrics
 from streams.limiter.serving import Listener, answer_json, check_exposure, end_all, guarded, until_told
 from streams.openapi import JSON, Answer, Operation, Problem, document
@@ -167,6 +167,9 @@ class Intake:
             return await self._take(self._producer, body)
         except web.HTTPRequestEntityTooLarge:  # announced less, or grew when it was decompressed
             return _too_large(self._settings.intake.body_bytes)
+        except web.RequestPayloadError:  # not in the encoding that its headers name
+            self.metrics.records.labels("rejected", NOT_RECORDS).inc()
+            return answer_json(400, IntakeAnswer(0, 1, [Refused(0, NOT_RECORDS)]))
         finally:
             self._hold(-size)
 

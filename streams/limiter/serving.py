@@ -54,6 +54,8 @@ def guarded(token: Secret | None, count: Callable[[str], None]) -> Middleware:
             response = answer_json(error.status, Problem(error.reason))
             if "Allow" in error.headers:
                 response.headers["Allow"] = error.headers["Allow"]
+        except web.RequestPayloadError:
+            response = answer_json(400, Problem("the body is not in the encoding that its headers name"))
         return response
 
     return guard

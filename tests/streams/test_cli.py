@@ -82,6 +82,11 @@ def test_examples_are_accepted_by_their_own_parser() -> None:
         (["simulate", "nothing-like-it", "--out", "x"], "nothing-like-it"),
         (["simulate", "letter"], "--out"),
         (["check-event", "does-not-exist"], "does-not-exist"),
+        (["allow", "add", "--template", "a typo", "--reason", "r", "--actions", "no-folder/x"], "16 hexadecimal"),
+        (
+            ["alerts", "silence", "--match", "severity=hihg", "--for", "1h", "--reason", "r", "--actions", "no/x"],
+            "hihg",
+        ),
         (["worker"], "DISTILWATCH_SECRET"),
         (["worker", "--brokers", "nonsense", "--insecure-development-secret"], "DISTILWATCH_BROKERS"),
         (["topics"], "verb"),
@@ -94,6 +99,13 @@ def test_wrong_usage_is_told_and_is_2(arguments: list[str], hint: str) -> None:
     assert hint in done.stderr.decode()
     assert "Traceback" not in done.stderr.decode()
     assert done.stdout == b""
+
+
+def test_a_port_that_is_none_is_named_in_a_line() -> None:
+    done = run("demo", "--once", "--port", "99999")
+    assert done.returncode == 2
+    assert "127.0.0.1:99999" in done.stderr.decode()
+    assert "Traceback" not in done.stderr.decode()
 
 
 def test_wrong_settings_name_themselves_and_never_the_secret() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
@@ -18,7 +19,7 @@ from streams.console.roles import GRANTS, NEEDS, ROLES, needed
 from streams.console.server import Console
 from streams.console.settings import ConsoleSettings, checked, listen_of
 from streams.console.tokens import add_token, read_tokens, remove_token
-from streams.desk import DeskHost
+from streams.desk import DeskHost, new_label
 from tests.streams.console.sample import serving
 
 KEY = "distilwatch:default:campaign:c-5b20e1"
@@ -187,6 +188,16 @@ async def test_a_removed_token_ends_its_sessions(guarded, tokens) -> None:
         assert (await visitor.get("/rules"))[0] == 200
         remove_token(tokens[0], "the-viewer")
         assert "Access token" in (await visitor.get("/rules"))[1]
+
+
+async def test_a_removed_token_ends_its_live_stream_before_the_next_word(guarded, tokens) -> None:
+    console, desk, texts = guarded
+    async with Visitor(console, token=texts["viewer"]) as visitor, visitor.session.get(visitor.base + "/live") as live:
+        async with asyncio.timeout(10):
+            await live.content.readuntil(b"}\n\n")
+            remove_token(tokens[0], "the-viewer")
+            await desk.act(new_label("acknowledge", {"dedup_key": KEY}, who="kim"))
+            assert await live.content.read() == b""
 
 
 async def test_a_token_ends_by_its_date(tmp_path: Path) -> None:
@@ -398,6 +409,30 @@ async def test_forms_that_make_no_sense_are_refused_and_do_nothing(form: dict[st
         assert (await visitor.post("/act", full))[0] == status
         assert desk.desk.cases[KEY].status == "open"
         assert not any(desk.desk.labels.values())
+
+
+MULTIPART = "multipart/form-data"
+URLENCODED = "application/x-www-form-urlencoded"
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        (b"x", {"Content-Type": MULTIPART}), (b"x", {"Content-Type": f"{MULTIPART}; boundary=b"}),
+        (b'--b\r\nContent-Disposition: form-data; name="kind"\r\n\r\nx', {"Content-Type": f"{MULTIPART}; boundary=b"}),
+        (b"kind=x", {"Content-Type": f"{URLENCODED}; charset=none"}), (b"\xff", {"Content-Type": URLENCODED}),
+        (b"zz", {"Content-Type": URLENCODED, "Content-Encoding": "gzip"}),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("path", ["/act", "/login", "/rules"])
+async def test_what_is_no_form_is_refused_as_a_page(path: str, body: bytes, headers: dict[str, str]) -> None:
+    """Forms are read before anybody has signed in: a torn one must not be a fault of ours, with a trace in the log."""
+    async with serving() as (console, _, _), aiohttp.ClientSession() as session:
+        url = f"http://127.0.0.1:{console.port}{path}"
+        async with session.post(url, data=body, headers=headers, skip_auto_headers=["Content-Encoding"]) as answer:
+            assert answer.status == 400
+            assert "That form cannot be read" in await answer.text()
+            assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
 
 
 @pytest.mark.parametrize(

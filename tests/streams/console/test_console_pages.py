@@ -12,10 +12,11 @@ import pytest_asyncio
 
 from models.output import encode_alert, encode_signal
 from models.rules import Rules
+from streams.console import charts
 from streams.console.fleet import Fleet, Stage
 from streams.console.server import Console
 from streams.console.views import case_link
-from streams.desk import DeskHost
+from streams.desk import DeskHost, new_label
 from streams.desk_feeds import Item
 from tests.streams.console.sample import HOUR, START, alert, sample_items, serving, signal
 
@@ -204,6 +205,29 @@ async def test_the_largest_alert_that_can_be_read_stays_small() -> None:
     async with serving([Item("alerts", "", encode_alert(big))]) as (console, _, _):
         for path in ("/", case_link(KEY)):
             assert len((await get(console, path))[1].encode()) < PAGE_BYTES_MAX
+
+
+@pytest.mark.parametrize(
+    ("kind", "more"),
+    [("undo", {"expires": 1 << 50}), ("close", {"verdict": "false_positive"}), ("close", {"verdict": "confirmed"})],
+)
+async def test_what_people_let_go_is_not_told_as_what_the_limiter_acts_on(console, kind: str, more: dict) -> None:
+    """The signals stand until the detector clears them; where none runs, as over files, they stand for good."""
+    served, desk = console
+    subject = {"cluster_id": "c-5b20e1"} if kind == "undo" else {"dedup_key": KEY}
+    await desk.act(new_label(kind, subject, who="kim", reason="a class", **more))
+    page = (await get(served, case_link(KEY)))[1]
+    confirmed = more.get("verdict") == "confirmed"
+    assert ("the limiter acts on these" in page) == confirmed
+    assert ("the detector clears these once it has read that" in page) != confirmed
+
+
+def test_the_names_of_groups_stay_inside_the_drawing() -> None:
+    """Long names stand on two lines in turn; the lower one of the last row is the lowest text of all."""
+    drawn = charts.attributes(500, [("network", [(f"203.0.113.{number}/24", 8) for number in range(5)])])
+    bottom = re.search(r'viewBox="0 0 \d+ (\d+)"', drawn)
+    assert bottom
+    assert max(float(y) for y in re.findall(r'<text [^>]*y="([\d.]+)"', drawn)) + 4 <= float(bottom[1])
 
 
 async def test_times_that_no_calendar_has_are_unknown_and_harm_nothing() -> None:

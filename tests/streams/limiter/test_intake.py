@@ -108,6 +108,8 @@ def test_who_may_send_and_how_much(intake: IntakeProcess) -> None:
     assert intake.send(b" " * 100_001)[0] == 413
     bomb = gzip.compress(b" " * 5_000_000)
     assert intake.send(bomb, Content_Encoding="gzip")[0] == 413
+    status, answer, _ = intake.send(B, Content_Encoding="gzip")
+    assert (status, answer["rejects"]) == (400, [{"index": 0, "reason": "not_records"}])
 
 
 def test_too_much_at_once_is_asked_to_come_again(intake: IntakeProcess) -> None:

@@ -132,6 +132,7 @@ def test_many_checks_at_once(limiter: LimiterProcess) -> None:
     assert call(f"{limiter.url}/v1/check", too_many)[0] == 400
     assert call(f"{limiter.url}/v1/check", b" " * (2 << 20))[0] == 413
     assert call(f"{limiter.url}/v1/check/x?hits=-1")[0] == 400
+    assert call(f"{limiter.url}/v1/check", json.dumps(body).encode(), Content_Encoding="gzip")[0] == 400
 
 
 def test_the_json_twin_answers_as_the_service(limiter: LimiterProcess) -> None:
