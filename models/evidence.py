@@ -38,7 +38,7 @@ def _percent(part: float) -> str:
 def _dealt(features: Features) -> bool:
     """Whether all accounts draw on one new list of templates alike, as from one dispatcher."""
     listed = features.templates >= LIST_MIN and features.several_templates >= WIDE and features.new_templates >= NEW
-    return listed and 0.0 <= features.mixing <= ALIKE
+    return listed and 0.0 <= features.mixing <= ALIKE and not _passed_by(features)
 
 
 def _even_load(features: Features) -> Iterator[Evidence]:
@@ -198,17 +198,28 @@ def _dormant(features: Features) -> Iterator[Evidence]:
     yield Evidence("aged_accounts", features.new_accounts, fleet, "share", 1.0, text)
 
 
+def _coming_again(features: Features) -> float:
+    """The part of those who came once that would have come again, if all came at one rate."""
+    rate = features.rate
+    return 1.0 - rate / math.expm1(min(rate, 50.0)) if rate > 0 else 1.0
+
+
+def _passed_by(features: Features) -> bool:
+    """Whether most of those who used the templates were only passing; unknown of a pool that has not come round."""
+    if features.rate <= 0 and features.new_accounts >= AWOKEN:
+        return False
+    return features.core_part < min(BYSTANDERS, 0.5 * _coming_again(features))
+
+
 def _bystanders(features: Features) -> Iterator[Evidence]:
-    value, rate = features.core_part, features.rate
-    # The part of those who came once that would have come again, if all came at one rate.
-    again = 1.0 - rate / math.expm1(min(rate, 50.0)) if rate > 0 else 1.0
-    if value >= min(BYSTANDERS, 0.5 * again):
+    value, again = features.core_part, _coming_again(features)
+    if not _passed_by(features):
         return
     text = (
         f"Only {_percent(value)} of the {features.touched:,} accounts that used the templates came back to them as a "
         "member does; a prompt that goes round is tried once or twice."
     )
-    yield Evidence("bystanders", value, again, "share", -2.0, text)
+    yield Evidence("bystanders", value, again, "share", -3.0, text)
 
 
 def _devotion(features: Features) -> Iterator[Evidence]:
