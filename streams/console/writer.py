@@ -158,13 +158,24 @@ class Writer:
         fleet, desk = self.context.fleet, self.context.desk
         now = now_ms()
         if fleet.done:
-            return {"kind": "", "words": "all read", "words_long": "The simulation has ended: all events are read."}
+            return {
+                "kind": "",
+                "what": "last event",
+                "words": "all read",
+                "words_long": "The simulation has ended: all events are read.",
+            }
         at = fleet.last_seen_ms if fleet.source != "none" else desk.last_read_ms or None
         what = "event" if fleet.source != "none" else "record of the feeds"
+        label = "last event" if fleet.source != "none" else "last record"  # a file read just now may be days old
         if at is None:
-            return {"kind": "warn", "words": "none yet", "words_long": f"No {what} was seen yet."}
+            return {"kind": "warn", "what": label, "words": "none yet", "words_long": f"No {what} was seen yet."}
         kind = "warn" if fleet.source != "none" and now - at > QUIET_MS else ""
-        return {"kind": kind, "words": words.ago(at, now), "words_long": f"Last {what} seen {words.ago(at, now)}."}
+        return {
+            "kind": kind,
+            "what": label,
+            "words": words.ago(at, now),
+            "words_long": f"Last {what} seen {words.ago(at, now)}.",
+        }
 
     def _state(self) -> Mapping[str, str]:
         states = {stage.state for stage in self.context.fleet.stages}

@@ -123,6 +123,16 @@ async def test_health_names_every_part_and_reason(console) -> None:
     assert re.search(r"degraded</span>", page)
 
 
+async def test_the_time_of_a_record_is_not_told_as_that_of_an_event(console) -> None:
+    """Without a worker to ask, only the feeds are seen to move: a file read just now may be days old."""
+    served, _ = console
+    page = (await get(served, "/"))[1]
+    assert "<dt>last record</dt>" in page
+    assert "<dt>last event</dt>" not in page
+    served.publish(Fleet(source="workers", last_seen_ms=START))
+    assert "<dt>last event</dt>" in (await get(served, "/"))[1]
+
+
 async def test_rules_are_explained_with_their_mode_and_a_detector_with_others_is_noticed(console) -> None:
     page = (await get(console[0], "/rules"))[1]
     assert "not judged yet" in page
