@@ -24,7 +24,7 @@ from models.sighting import SightingBatch
 from models.strings import Strings
 from models.swarm import ARRIVED_MS
 from models.table import Index, Table, find, insert, rebuilt
-from models.verdict import DILUTED_COUNT_MIN
+from models.verdict import LATE_COUNT_MIN
 
 EARLY_MS = HOUR_MS
 """An early signal ends by itself after this: evaluations come at least hourly while a campaign is open."""
@@ -115,7 +115,7 @@ def _count_needed(join: Any, row: Any, first_seen: int, bar: npt.NDArray[np.floa
     if not began_with_it or join["count"] < bar[6] * row["requests_24h"]:
         return float(bar[0])
     scaled: float = bar[0] * min(1.0, (row["ts"] - first_seen) / bar[7])
-    return max(float(DILUTED_COUNT_MIN), scaled)
+    return max(float(LATE_COUNT_MIN), scaled)
 
 
 @jit

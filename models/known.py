@@ -21,7 +21,7 @@ from models.compiled import jit
 from models.newcomers import LIKE_CORE, usual_ms
 from models.swarm import ARRIVED_MS
 from models.templates import Templates, even_templates
-from models.verdict import DILUTED_COUNT_MIN, NAMED_SHARE_MIN, STERN_SHARE, UNDILUTED, needed
+from models.verdict import LATE_COUNT_MIN, NAMED_SHARE_MIN, STERN_SHARE, UNDILUTED, needed
 from models.wire import pack, unpack
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def describe(judged: Judged, evaluation: Evaluation, state: Campaigns) -> Known 
         multiplier=multiplier,
         score=round(judged.score, 3),
         decided_ms=evaluation.now_ms,
-        count_min=max(float(DILUTED_COUNT_MIN), float(needed(candidate)[1].max())),
+        count_min=max(float(LATE_COUNT_MIN), float(needed(candidate)[1].max())),
         share_min=max(NAMED_SHARE_MIN, STERN_SHARE * core_share),
         even_templates=even_templates(
             evaluation.templates.of_row[candidate.rows[np.repeat(core, np.diff(candidate.starts))]]

@@ -36,7 +36,8 @@ NAMED_COUNT_EVEN = 0.5  # the same where the core sends at one rate: who is far 
 NAMED_COUNT_MIN = 2
 UNDILUTED = 0.4
 """Below this part of core among the touched, bystanders or decoys are many, and naming takes more of an account."""
-DILUTED_COUNT, DILUTED_COUNT_MIN = 0.5, 3
+DILUTED_COUNT, DILUTED_COUNT_MIN = 0.5, 4
+LATE_COUNT_MIN = 3  # of who came to a campaign when it was known already
 STERN_SCORE = 10.0
 STERN_SHARE, STERN_COUNT, STERN_COUNT_MIN = 0.6, 0.5, 5  # as above, for actions that a person notices
 
@@ -100,10 +101,10 @@ def needed(candidate: Candidate) -> tuple[float, npt.NDArray[np.float64]]:
     core_share = float(np.median(candidate.share[candidate.core]))
     core_count = float(np.median(candidate.covered[candidate.core]))
     if candidate.core.sum() < UNDILUTED * len(candidate.account):
-        count = np.maximum(DILUTED_COUNT_MIN, DILUTED_COUNT * core_count * time)
+        count = np.full(len(time), max(DILUTED_COUNT_MIN, DILUTED_COUNT * core_count))
         return max(NAMED_SHARE_MIN, STERN_SHARE * core_share), count
     part = NAMED_COUNT_EVEN if dispersion(candidate.covered[candidate.core]) <= ONE_RATE else NAMED_COUNT
-    least = np.where(time < 1.0, DILUTED_COUNT_MIN, NAMED_COUNT_MIN)
+    least = np.where(time < 1.0, LATE_COUNT_MIN, NAMED_COUNT_MIN)
     return max(NAMED_SHARE_MIN, NAMED_SHARE * core_share), np.maximum(least, part * core_count * time)
 
 
