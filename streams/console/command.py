@@ -30,6 +30,7 @@ from streams.desk import Deliver, DeskHost, FeedNames
 from streams.desk_feeds import Feeds, FileFeeds, KafkaFeeds
 from streams.sinks.command import SETTING
 from streams.sinks.running import delivering
+from streams.sinks.settings import load
 from streams.topics import Topics
 
 VERBS = {(), ("token", "add"), ("token", "list"), ("token", "remove")}
@@ -101,6 +102,7 @@ def settings_of(parsed: argparse.Namespace) -> ConsoleSettings:
         parsed.state.mkdir(parents=True, exist_ok=True)
     if audit is None and (parsed.tokens or parsed.trust_proxy):
         raise ConfigError("where people sign in, keep who did what: add --audit FILE or --state DIR")
+    sinks = parsed.config or os.environ.get(SETTING)
     return checked(
         ConsoleSettings(
             host=host,
@@ -112,7 +114,8 @@ def settings_of(parsed: argparse.Namespace) -> ConsoleSettings:
             base_url=parsed.base_url,
             audit=audit,
             workers=tuple(parsed.worker),
-            sinks=bool(parsed.config or os.environ.get(SETTING)),
+            sinks=bool(sinks),
+            docs_url=load(sinks, os.environ).docs_url if sinks else "",
         )
     )
 

@@ -133,7 +133,7 @@ class Reading:
             name=views.name_of(alert),
             opened=case.statements[0],
             opened_accounts=_opened_accounts(case),
-            runbook=runbook if runbook.startswith(("https://", "http://")) else "",
+            runbook=views.runbook_link(runbook, self._context.settings.docs_url),
             runbook_text=runbook,
             standing=views.standing(case, silence),
             silence=silence,

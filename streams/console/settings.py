@@ -33,6 +33,7 @@ class ConsoleSettings:
     audit: Path | None = None
     workers: tuple[str, ...] = ()
     sinks: bool = False  # whether this process tells anybody of alerts
+    docs_url: str = ""  # where runbook links begin, as in notifications
 
     @property
     def names(self) -> frozenset[str]:

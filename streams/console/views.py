@@ -93,6 +93,13 @@ def address(path: str, **query: str) -> str:
     return path + ("?" + "&".join(pairs) if pairs else "")
 
 
+def runbook_link(place: str, docs_url: str) -> str:
+    """Where a runbook can be read; empty where that is no address, as in a repository nobody serves."""
+    if place.startswith(("https://", "http://")):
+        return place
+    return f"{docs_url}/{place}" if docs_url and place.startswith("docs/") else ""
+
+
 def case_link(dedup_key: str) -> str:
     """The page of a case."""
     return address("/case", key=dedup_key)

@@ -15,6 +15,7 @@ from models.rules import Rules
 from streams.console import charts
 from streams.console.fleet import Fleet, Stage
 from streams.console.server import Console
+from streams.console.settings import ConsoleSettings
 from streams.console.views import case_link
 from streams.desk import DeskHost, new_label
 from streams.desk_feeds import Item
@@ -94,6 +95,13 @@ async def test_a_runbook_is_a_link_only_where_it_is_http(url: str) -> None:
         page = (await get(console, case_link(KEY)))[1]
         assert url in page
         assert f'href="{url}"' not in page
+
+
+async def test_a_runbook_of_ours_is_a_link_where_the_pages_have_an_address() -> None:
+    item = Item("alerts", "", encode_alert(alert(runbook_url="docs/runbook.md#campaign")))
+    async with serving([item], ConsoleSettings(port=0, docs_url="https://docs.example")) as (console, _, _):
+        page = (await get(console, case_link(KEY)))[1]
+        assert 'href="https://docs.example/docs/runbook.md#campaign"' in page
 
 
 async def test_an_account_says_what_the_limiter_is_told_and_why(console) -> None:
