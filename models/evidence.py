@@ -13,7 +13,7 @@ from models.alert import Evidence
 from models.features import Features
 
 MEAN_REQUESTS_MIN = 4.0  # a variance over fewer requests an account says nothing
-LARGE, VERY_LARGE = 100, 400  # committed accounts
+HANDFUL, LARGE, VERY_LARGE = 20, 100, 400  # committed accounts
 LIST_MIN = 3  # templates from which a cluster works through a list
 WIDE = 0.6  # share of its accounts that use several, to say that it does
 BYSTANDERS = 0.3  # share of committed among all who touched the templates, below which most are passers-by
@@ -239,6 +239,9 @@ def _firms(features: Features) -> Iterator[Evidence]:
 
 def _scale(features: Features) -> Iterator[Evidence]:
     value = features.accounts
+    if value < HANDFUL:
+        text = f"Only {value:,} accounts are alike: among the many groups of a fleet so few come together by chance."
+        yield Evidence("scale", value, HANDFUL, "accounts", -2.0, text)
     if value < LARGE:
         return
     weight = 1.0 if value < VERY_LARGE else 2.0

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.event import EventBatch
-from models.evidence import LARGE, READINGS, VERY_LARGE, weigh
+from models.evidence import HANDFUL, LARGE, READINGS, VERY_LARGE, weigh
 from models.features import Features
 from models.sighting import PROFILE, SIGHTING
 from models.verdict import OPEN_SCORE
@@ -81,7 +81,8 @@ STEPS = [
     ("new_accounts", {"new_accounts": 0.9}, "new_accounts_fleet", [(0.6, 2), (0.61, 0), (0.9, -2)]),
     ("organisations", {"customers": 20}, "accounts", [(20, 0), (29, 0), (30, -1), (39, -1), (40, -2)]),
     ("nothing_else", {}, "share", [(0.79, 0), (0.8, 1)]),
-    ("scale", {}, "accounts", [(LARGE - 1, 0), (LARGE, 1), (VERY_LARGE - 1, 1), (VERY_LARGE, 2), (90_000, 2)]),
+    ("scale", {}, "accounts", [(12, -2), (HANDFUL - 1, -2), (HANDFUL, 0), (LARGE - 1, 0), (LARGE, 1)]),
+    ("scale", {}, "accounts", [(VERY_LARGE - 1, 1), (VERY_LARGE, 2), (90_000, 2)]),
     ("shared_payment", {"payment_part": 0.5, "payment_top": 0.6}, "payment_hubs", [(1, 0), (2, 2), (3, 3), (80, 3)]),
     ("shared_payment", {"payment_hubs": 3, "payment_top": 0.3}, "payment_part", [(0.49, 0), (0.5, 3)]),
     ("shared_payment", {"payment_hubs": 3, "payment_part": 0.9}, "payment_top",
