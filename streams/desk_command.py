@@ -218,7 +218,8 @@ async def _act(host: DeskHost, parsed: argparse.Namespace, kind: str, subject: d
     expires = None if parsed.time is None else now_ms + parsed.time
     if more.get("limits") is not None:
         more["limits"] = msgspec.to_builtins(more["limits"])
-    label = new_label(kind, subject, who=parsed.who or getpass.getuser(), reason=parsed.reason, expires=expires, **more)
+    told = {"who": parsed.who or getpass.getuser(), "reason": parsed.reason, "ts": now_ms, "expires": expires}
+    label = new_label(kind, subject, **told, **more)
     cases = await host.act(label)
     return say(parsed, [label, *cases], [label_line(label), *(case_line(case) for case in cases)])
 
