@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from models.alert import Action, Alert, Attribute, Mode, Signal, Status, Template, more_severe
 from models.clusters import Candidate
 from models.hashing import KeyedHash
-from models.identity import Campaign
+from models.identity import SETTLED_MS, Campaign
 from models.network import network_text
 from models.newcomers import POOL_MIN
 from models.orders import Orders
@@ -31,7 +31,6 @@ RULE: Literal["campaign"] = "campaign"
 ATLAS = ["AML.T0024.002", "AML.T0008.005", "AML.T0021"]
 RUNBOOK = "docs/runbook.md#campaign"
 MEMBERS_SAMPLE = 20
-SETTLED_MS = HOUR_MS  # until then a campaign's first pool may still be coming round
 TEMPLATES_SHOWN = 10
 ATTRIBUTES_SHOWN = 5
 

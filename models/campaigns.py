@@ -239,7 +239,7 @@ class Campaigns:
             self.on_evaluation(self.latest)
         self.announcer.announce(self.latest, self, decisions)
         self.memory.forget(now_ms)
-        self._lookout.watch(self.memory.known_keys())
+        self._lookout.watch(self.memory.known_keys, now_ms)
         self.known = known_after(self.latest, self)
 
     def _find_relays(self, latest: Evaluation) -> None:
@@ -372,8 +372,7 @@ class Campaigns:
             "needed": self._needed,
             "looked": self._looked_ms,
             "novel": self._novel_since,
-            "arrivals": self._lookout.count,
-            "arrivals_wanted": self._lookout.wanted,
+            "arrivals": self._lookout.snapshot(),
         }
         own["watch_start"], own["day"] = self.watch_start_ms, day
         told: dict[str, Any] = {"memory": self.memory.snapshot(), "shadow": self.shadow_memory.snapshot()}
@@ -395,6 +394,5 @@ class Campaigns:
         self.memory.restore(meta["memory"])
         self.shadow_memory.restore(meta["shadow"])
         self.announcer.orders.restore(meta["orders"])
-        self._lookout.know(self.memory.known_keys())
-        self._lookout.count, self._lookout.wanted = meta["arrivals"], meta["arrivals_wanted"]
+        self._lookout.restore(meta["arrivals"], self.memory.known_keys)
         self.known = dict(meta["known"])

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from models.alert import Severity
 
 FORGET_MS = 28 * 86_400_000
+SETTLED_MS = 3_600_000  # until then a campaign's first pool may still be coming round
 MEMBERS_PART = 0.2  # of the cluster's accounts that a campaign must hold to lend it its id ...
 CAMPAIGN_PART = 0.5  # ... or of the campaign's accounts that the cluster must hold
 TEMPLATE_PART = 0.5  # of the cluster's requests under the campaign's template keys: a returning pool
@@ -54,9 +55,11 @@ class Memory:
         """Whether most of one of the waiting clusters is in ``accounts``."""
         return any(2 * np.isin(waiting, accounts).sum() >= len(waiting) for waiting in self.waiting)
 
-    def known_keys(self) -> Iterator[int]:
-        """The template keys of all campaigns that were told, some more than once."""
-        return (key for campaign in self.campaigns.values() if campaign.episode for key in campaign.keys)
+    def known_keys(self, now_ms: int) -> Iterator[int]:
+        """The template keys of all campaigns that were told ``SETTLED_MS`` ago or earlier, some more than once."""
+        for campaign in self.campaigns.values():
+            if campaign.episode and now_ms - campaign.opened_ms >= SETTLED_MS:
+                yield from campaign.keys
 
     def match(
         self, clusters: list[tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64], npt.NDArray[np.int64]]]

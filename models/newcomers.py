@@ -7,7 +7,7 @@ Time to notice is a matter of seconds because the templates are known; nothing h
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -63,22 +63,33 @@ class Lookout:
     def __init__(self) -> None:
         self.count = 0
         self.wanted = ARRIVALS_MIN
+        self._watched_ms = 0
         self._keys: Keys = np.zeros(0, np.uint64)
         self._index = new_index(0)
 
-    def watch(self, keys: Iterable[int]) -> None:
-        """Begin anew after an evaluation.
+    def watch(self, known_keys: Callable[[int], Iterable[int]], now_ms: int) -> None:
+        """Begin anew after an evaluation with the keys known then.
 
         Twice as many are wanted then as came: a pool of thousands is not looked at for each dozen.
         """
         self.wanted = max(ARRIVALS_MIN, 2 * self.count)
         self.count = 0
-        self.know(keys)
+        self.know(known_keys(now_ms))
+        self._watched_ms = now_ms
 
     def know(self, keys: Iterable[int]) -> None:
         """The template keys of known campaigns."""
         self._keys = np.array(sorted(set(keys)), np.uint64)
         self._index = rebuilt(self._keys, len(self._keys), len(self._keys))
+
+    def snapshot(self) -> list[int]:
+        """What ``restore`` needs beside the known keys."""
+        return [self.count, self.wanted, self._watched_ms]
+
+    def restore(self, kept: list[int], known_keys: Callable[[int], Iterable[int]]) -> None:
+        """Take over what ``snapshot`` gave."""
+        self.count, self.wanted, self._watched_ms = kept
+        self.know(known_keys(self._watched_ms))
 
     def take(self, batch: SightingBatch, history: History) -> None:
         """Count the arrivals of a batch."""

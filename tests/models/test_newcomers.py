@@ -62,7 +62,7 @@ def test_a_pool_of_thousands_is_not_looked_at_for_each_dozen():
         if counted.due(batch, 0, known) >= 0:
             looks += 1
             counted.take(batch, known)
-            counted.watch(WATCHED)
+            counted.watch(lambda now_ms: WATCHED, START)
         else:
             counted.take(batch, known)
     assert 5 <= looks <= 8
