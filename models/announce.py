@@ -118,6 +118,7 @@ class Announcer:
         keys, _ = state.template_keys(evaluation.rows, candidate)
         campaign.keys.update((int(key), now) for key in keys)
         campaign.last_seen_ms = int(evaluation.rows["ts"][candidate.rows].max())
+        requests = int(candidate.covered.sum())
         size = len(campaign.members.keys() | set(accounts.tolist()) | set(candidate.account[candidate.core].tolist()))
         severity = self._rule.severity_of(size, judged.score)
         dismissed = self.orders.is_dismissed(campaign.cluster_id, severity)
@@ -129,7 +130,7 @@ class Announcer:
             status, campaign.open = "open", True
             campaign.episode += 1
             campaign.updates = 0
-            campaign.requests_before = int(candidate.covered.sum())
+            campaign.requests_before = requests
         alert_id = self.alert_id(campaign)
         fresh = len(_beside(campaign, accounts))
         if dismissed or self.orders.is_undone(campaign.cluster_id, now):
@@ -139,7 +140,7 @@ class Announcer:
             self._signal(judged, campaign, state, decisions, (accounts, beyond_doubt(candidate)[chosen], now, alert_id))
         louder = campaign.said_severity and more_severe(severity, campaign.said_severity)
         grown = size >= self._rule.update_growth * max(campaign.said_accounts, 1)
-        more = fresh > 0 or int(candidate.covered.sum()) >= self._rule.update_growth * campaign.said_requests
+        more = fresh > 0 or requests >= self._rule.update_growth * campaign.said_requests
         aged = now - campaign.said_ms >= self._rule.update_ms and more
         ended = evaluation.final and size > campaign.said_accounts
         newcomers = self._newcomers(candidate, campaign, now)
@@ -148,7 +149,7 @@ class Announcer:
             campaign.updates += 1
         if status is not None:
             campaign.said_accounts, campaign.said_severity, campaign.said_ms = size, severity, now
-            campaign.said_requests = int(candidate.covered.sum())
+            campaign.said_requests = requests
             shown = newcomers if len(newcomers) else accounts
             alert = self._alert(evaluation, judged, campaign, state, (status, shown))
             decisions.alerts.append(replace(alert, summary=alert.summary + _new_pool(newcomers)))

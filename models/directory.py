@@ -24,7 +24,7 @@ from models.table import Table, fill, find, grown, insert, lookup
 ATTRIBUTES = ("payment", "network", "client", "email_domain")
 _WHO = ("key", "ts", "customer", "payment", "client", "network", "email_domain", "created")
 _DAY = ("key", "told_at", "requests", "follow_ups", "hours", "spent_min")
-KNOWN = np.dtype([(name, PROFILE[name]) for name in _WHO], align=True)
+WHO = np.dtype([(name, PROFILE[name]) for name in _WHO], align=True)
 DAY = np.dtype([(name, PROFILE[name]) for name in _DAY], align=True)
 DAY_KEPT_MS = 30 * 3_600_000
 """An account's day, as it was last told of, counts for so long: it is told of once a day where it is busy."""
@@ -76,14 +76,14 @@ def _discount(values: npt.NDArray[np.uint64], records: Any, index: npt.NDArray[n
             records[find(index, records["key"], values[at])]["accounts"] -= 1
 
 
-_SLICED: dict[str, Any] = {"profiles": KNOWN, "id_sizes": np.int32, "ids": np.uint8}
+_SLICED: dict[str, Any] = {"profiles": WHO, "id_sizes": np.int32, "ids": np.uint8}
 
 
 class Directory:
     """Profiles of the accounts known, with the popularity of their attributes."""
 
     def __init__(self) -> None:
-        self.profiles = Table(KNOWN)
+        self.profiles = Table(WHO)
         self.days = Table(DAY)  # of busy accounts
         self._heard: npt.NDArray[np.int32] = np.zeros(16, np.int32)  # the day each account was last told of
         self._places: npt.NDArray[Any] = np.zeros(16, _PLACE)
@@ -236,7 +236,7 @@ class Directory:
         offsets = np.zeros(len(arrays["id_sizes"]) + 1, np.int64)
         np.cumsum(arrays["id_sizes"], out=offsets[1:])
         if len(arrays["id_sizes"]):
-            self._append(arrays["profiles"].view(KNOWN), Strings(arrays["ids"], offsets))
+            self._append(arrays["profiles"].view(WHO), Strings(arrays["ids"], offsets))
         self.days.load(arrays["days"].view(DAY))
         self._heard[: len(self)] = arrays["heard"]
         self.oldest_ms, self.newest_ms = meta["directory_ms"]

@@ -18,7 +18,7 @@ from models.accounts import DAY_MS, HOUR_MS
 from models.alert import Signal
 from models.compiled import jit
 from models.errors import WireError
-from models.known import Known
+from models.known import Known, Terms
 from models.orders import Orders
 from models.sighting import SightingBatch
 from models.strings import Strings
@@ -49,6 +49,21 @@ JOIN = np.dtype(
     ],
     align=True,
 )
+BAR = np.dtype(
+    [
+        ("seed", "u8"),  # keeps the joins of one account to different campaigns apart
+        ("count", "f8"),
+        ("share", "f8"),
+        ("even", "f8"),
+        ("arrived_ms", "i8"),
+        ("stale_ms", "i8"),
+        ("pool_ms", "i8"),
+        ("pool_share", "f8"),
+        ("usual_ms", "f8"),
+    ],
+    align=True,
+)
+"""What a campaign asks of an account, its terms as the fold reads them (``known.Terms``)."""
 _NOTHING: npt.NDArray[np.uint64] = np.zeros(0, np.uint64)
 
 
@@ -109,12 +124,12 @@ def _enough_templates(bits: np.uint64, count: int, even: float) -> bool:
 
 
 @jit
-def _count_needed(join: Any, row: Any, first_seen: int, bar: npt.NDArray[np.float64]) -> float:
+def _count_needed(join: Any, row: Any, first_seen: int, bar: Any) -> float:
     """The requests an account must have sent: fewer where it came with a second pool (``newcomers``) and is young."""
-    began_with_it = 0 < bar[5] < first_seen and join["since_ms"] - first_seen <= ARRIVED_MS
-    if not began_with_it or join["count"] < bar[6] * row["requests_24h"]:
-        return float(bar[0])
-    scaled: float = bar[0] * min(1.0, (row["ts"] - first_seen) / bar[7])
+    began_with_it = 0 < bar["pool_ms"] < first_seen and join["since_ms"] - first_seen <= ARRIVED_MS
+    if not began_with_it or join["count"] < bar["pool_share"] * row["requests_24h"]:
+        return float(bar["count"])
+    scaled: float = bar["count"] * min(1.0, (row["ts"] - first_seen) / bar["usual_ms"])
     return max(float(LATE_COUNT_MIN), scaled)
 
 
@@ -123,21 +138,21 @@ def _join(
     rows: Any,
     first_seen: npt.NDArray[np.int64],
     codes: npt.NDArray[np.int64],
-    campaigns: tuple[npt.NDArray[np.uint64], npt.NDArray[np.float64]],
+    bars: Any,
     table: tuple[Any, npt.NDArray[np.int32], npt.NDArray[np.int64]],
 ) -> npt.NDArray[np.bool_]:
     """Fold rows under known templates; which of them is the one that completes what its account must show.
 
-    A campaign is (seed of its keys, [count, share, even templates, arrived, stale, pool, pool's share, usual time]).
+    ``bars`` has a ``BAR`` for each campaign, by its number.
     """
-    seeds, bars = campaigns
     joins, index, size = table
     named = np.zeros(rows.shape[0], np.bool_)
     for at in range(rows.shape[0]):
         row = rows[at]
         ts = row["ts"]
         number, template = codes[at] >> 16, codes[at] & 0xFFFF
-        key = max(row["account"] ^ seeds[number], np.uint64(1))
+        bar = bars[number]
+        key = max(row["account"] ^ bar["seed"], np.uint64(1))
         slot = find(index, joins["key"], key)
         fresh = slot < 0
         if fresh:
@@ -161,15 +176,28 @@ def _join(
             join["state"] |= REPEATS
         if join["state"] != REPEATS:  # one prompt only, or told already
             continue
-        bar = bars[number]
-        if first_seen[at] < bar[3] or ts > bar[4] or join["count"] < _count_needed(join, row, first_seen[at], bar):
+        if first_seen[at] < bar["arrived_ms"] or ts > bar["stale_ms"]:
             continue
-        if join["count"] < bar[1] * row["requests_24h"]:
+        if join["count"] < max(_count_needed(join, row, first_seen[at], bar), bar["share"] * row["requests_24h"]):
             continue
-        if _enough_templates(join["templates"], join["count"], bar[2]):
+        if _enough_templates(join["templates"], join["count"], bar["even"]):
             join["state"] |= TOLD
             named[at] = True
     return named
+
+
+def _bar(terms: Terms) -> tuple[float, ...]:
+    return (
+        int(terms.cluster_id.removeprefix("c-"), 16),
+        terms.count_min,
+        terms.share_min,
+        max(terms.even_templates, 1.0),
+        terms.arrived_ms,
+        terms.decided_ms + STALE_MS,
+        terms.pool_ms,
+        terms.pool_share,
+        terms.usual_ms,
+    )
 
 
 class Joiners:
@@ -184,7 +212,7 @@ class Joiners:
         self._told: dict[str, Told] = {}
         self._keys, self._codes = _NOTHING, np.zeros(0, np.int64)
         self._index: Index = rebuilt(_NOTHING, 0, 0)
-        self._campaigns = (_NOTHING, np.zeros((0, 8)))
+        self._bars = np.zeros(0, BAR)
 
     def know(self, cluster_id: str, value: bytes, now_ms: int) -> list[str]:
         """Take what is published of a campaign, nothing where it is known no more.
@@ -243,21 +271,7 @@ class Joiners:
             alone &= ~self._orders.allowed_keys(unique, now_ms)
         self._keys, self._codes = unique[alone], codes[first[alone]]
         self._index = rebuilt(self._keys, len(self._keys), len(self._keys))
-        seeds = [int(known.terms.cluster_id.removeprefix("c-"), 16) for known in self._known]
-        bars = [
-            (
-                terms.count_min,
-                terms.share_min,
-                max(terms.even_templates, 1.0),
-                terms.arrived_ms,
-                terms.decided_ms + STALE_MS,
-                terms.pool_ms,
-                terms.pool_share,
-                terms.usual_ms,
-            )
-            for terms in (known.terms for known in self._known)
-        ]
-        self._campaigns = np.array(seeds, np.uint64), np.array(bars, np.float64).reshape(-1, 8)
+        self._bars = np.array([_bar(known.terms) for known in self._known], BAR)
 
     @property
     def known(self) -> dict[str, bytes]:
@@ -287,7 +301,7 @@ class Joiners:
             rows,
             first_seen[picked],
             codes[picked],
-            self._campaigns,
+            self._bars,
             (self.joins.records, self.joins.index, self.joins.count),
         )
         found = [

@@ -118,7 +118,7 @@ def find_newcomers(
     """
     place = directory.rows(candidate.account)
     seen = np.where(place >= 0, directory.profiles.records["ts"][np.maximum(place, 0)], 0)
-    began = rows["ts"][candidate.rows[candidate.starts[:-1]]]
+    began = _began_ms(rows, candidate)
     usual = float(np.median(candidate.share[candidate.core])) if candidate.core.any() else 1.0
     came = (seen > opened_ms) & (began - seen <= ARRIVED_MS) & (candidate.share >= LIKE_CORE * usual)
     if len(np.unique(directory.customers(candidate.account[came]))) < POOL_MIN:
@@ -132,12 +132,22 @@ def had_time(
     """The part of the core's time with the campaign that each account has had; 1 for all but newcomers."""
     part = np.ones(len(candidate.account))
     if newcomers.any() and candidate.core.any():
-        spent = now_ms - rows["ts"][candidate.rows[candidate.starts[:-1]]].astype(np.float64)
-        part[newcomers] = np.clip(spent[newcomers] / usual_ms(rows, candidate, now_ms), 0.0, 1.0)
+        spent_ms = _spent_ms(rows, candidate, now_ms)
+        part[newcomers] = np.clip(spent_ms[newcomers] / usual_ms(rows, candidate, now_ms), 0.0, 1.0)
     return part
 
 
 def usual_ms(rows: npt.NDArray[Any], candidate: Candidate, now_ms: int) -> float:
     """How long half of the core has been with the campaign, in the window."""
-    spent = now_ms - rows["ts"][candidate.rows[candidate.starts[:-1]]].astype(np.float64)
-    return max(float(np.median(spent[candidate.core])), 1.0)
+    return max(float(np.median(_spent_ms(rows, candidate, now_ms)[candidate.core])), 1.0)
+
+
+def _spent_ms(rows: npt.NDArray[Any], candidate: Candidate, now_ms: int) -> npt.NDArray[np.float64]:
+    spent: npt.NDArray[np.float64] = now_ms - _began_ms(rows, candidate).astype(np.float64)
+    return spent
+
+
+def _began_ms(rows: npt.NDArray[Any], candidate: Candidate) -> npt.NDArray[np.int64]:
+    """When each account first sent one of the covered requests."""
+    began: npt.NDArray[np.int64] = rows["ts"][candidate.rows[candidate.starts[:-1]]]
+    return began

@@ -79,8 +79,8 @@ def find_relays(
         if part < LIKELY or part < LIFT * others or not _is_organic(rows, pool):
             continue
         members = _alike(pool)
-        features = _features(members, touched=int(size[number]))
-        if features.customers >= CUSTOMERS_MIN:
+        if len(np.unique(members["customer"])) >= CUSTOMERS_MIN:
+            features = _features(members, touched=int(size[number]))
             found.append(Relay(members, features, list(_weigh(pool, features, part, others))))
     return sorted(found, key=lambda relay: (-len(relay.profiles), int(relay.profiles["key"][0])))
 

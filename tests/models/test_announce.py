@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from models.admission import SLICE_MS
 from models.alert import Alert, Mode
@@ -327,3 +328,15 @@ def test_after_a_restart_a_label_clears_those_who_were_told_and_nobody_else(mode
     for campaigns in (run.campaigns, again.campaigns):
         cleared = campaigns.order(said.key, encode_label(said)).signals
         assert {account for account, _ in cleared} == (ids(POOL) if mode == "enforce" else set())
+
+
+def test_a_campaign_that_comes_back_needs_what_kept_it_open_and_a_new_one_more():
+    run = Run().wave().wait(COOL_DOWN_MS + 2 * HOUR_MS)
+    assert run.statuses[-1] == "resolved"
+    run.campaigns.rules = replace(EAGER, campaign=replace(RULE, open_score=100.0, hold_score=-100.0))
+    before = len(run.alerts)
+    run.wave(range(1_000, 1_150), templates=range(50, 56))
+    assert run.alerts[before:] == []
+    run.wave(seed=2)
+    again = run.alerts[before]
+    assert (again.status, again.cluster_id) == ("open", run.alerts[0].cluster_id)

@@ -12,6 +12,7 @@ from models.identity import (
     CAMPAIGN_PART,
     FORGET_MS,
     MEMBERS_PART,
+    SETTLED_MS,
     TEMPLATE_KEYS_MAX,
     Campaign,
     Memory,
@@ -74,6 +75,14 @@ def test_half_of_the_campaign_continues_it_in_a_much_larger_cluster(held, expect
 def test_a_pool_that_was_replaced_is_known_by_half_of_its_keys(common, expected):
     known = memory(campaign("a", range(100), range(10)))
     assert matched(known, cluster(range(500, 600), range(10 - common, 20 - common))) == [expected]
+
+
+def test_keys_are_watched_from_an_hour_after_their_campaign_was_told():
+    told, untold = campaign("told", keys=range(3)), campaign("untold", keys=range(3, 6))
+    told.episode = 1
+    known = memory(told, untold)
+    assert list(known.known_keys(START + SETTLED_MS - 1)) == []
+    assert sorted(known.known_keys(START + SETTLED_MS)) == sorted(told.keys)
 
 
 def test_keys_weigh_by_their_use():

@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,10 +62,14 @@ class System(Fleet):
         command = [sys.executable, "-m", "streams", *arguments]
         return subprocess.run(command, cwd=ROOT, env=self.env, capture_output=True, timeout=300, check=False)
 
-    async def feed(self) -> None:
-        """The letter into the requests topic, by account."""
+    async def feed(self, first: int = 0, end: int | None = None) -> None:
+        """The letter, or its requests from ``first`` to before ``end``, into the requests topic."""
+        await self.send(zip(self.accounts[first:end], self.lines[first:end], strict=True))
+
+    async def send(self, requests: Iterable[tuple[str, bytes]]) -> None:
+        """Requests, each with its account, into their topic."""
         async with AIOKafkaProducer(bootstrap_servers=self.bootstrap, linger_ms=20) as producer:
-            for account, line in zip(self.accounts, self.lines, strict=True):
+            for account, line in requests:
                 await producer.send(self.topics.requests, line, key=account.encode())
 
     def fetch(self, path: str) -> str:

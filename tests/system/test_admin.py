@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,15 +21,6 @@ pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
 
 STRICT = Rules(name="strict", campaign=CampaignRule(open_score=60.0))
 YAML = {"Content-Type": "application/yaml"}
-
-
-@pytest.fixture
-def system(kafka: str, redis_url: str, tmp_path: Path) -> Iterator[System]:
-    system = System(kafka, tmp_path, redis_url)
-    created = system.run("topics", "create")
-    assert created.returncode == 0, created.stderr
-    yield system
-    system.close()
 
 
 def call(system: System, data: bytes | None = None, query: str = "", **headers: str) -> tuple[int, dict[str, Any]]:

@@ -7,12 +7,9 @@ import functools
 import json
 import re
 import signal
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import redis
-from aiokafka import AIOKafkaProducer
 
 from models.account_rules import AccountRules
 from models.decode import Decoder, Origin
@@ -31,15 +28,6 @@ JOINERS = 24
 REQUESTS = 24
 PRESENT = 14
 """Of them before the first kill: about as many as an account must send; some are named before it and some after."""
-
-
-@pytest.fixture
-def system(kafka: str, redis_url: str, tmp_path: Path) -> Iterator[System]:
-    system = System(kafka, tmp_path, redis_url)
-    created = system.run("topics", "create")
-    assert created.returncode == 0, created.stderr
-    yield system
-    system.close()
 
 
 @functools.cache
@@ -70,12 +58,6 @@ def joining() -> list[tuple[str, bytes]]:
             line |= {"account_id": f"joiner-{joiner}", "event_id": f"joined-{at}", "ts": newest()}
             lines.append((f"joiner-{joiner}", json.dumps(line).encode()))
     return lines
-
-
-async def fed(system: System, lines: list[tuple[str, bytes]]) -> None:
-    async with AIOKafkaProducer(bootstrap_servers=system.bootstrap, linger_ms=20) as producer:
-        for account, line in lines:
-            await producer.send(system.topics.requests, line, key=account.encode())
 
 
 def expected(records: dict[str, bytes]) -> list[tuple[bytes, bytes | None]]:
@@ -115,7 +97,7 @@ async def test_who_joins_is_named_at_once_and_once_whatever_is_killed(system: Sy
     # Nothing may fall idle between the parts: an evaluation of what it has would publish the campaign anew.
     slow = {"DISTILWATCH_BATCH_RECORDS": "100", "DISTILWATCH_IDLE_MS": "200000"}
     first = system.start(**slow | {"DISTILWATCH_BATCH_RECORDS": "5000"})
-    await fed(system, list(zip(letter().accounts, letter().lines, strict=True)) + closers())
+    await system.send(list(zip(letter().accounts, letter().lines, strict=True)) + closers())
     await system.until(lambda: caught_up(system), "the campaign to be known")
     await asyncio.sleep(2)  # some checkpoints: every partition has taken what is known
     prefix = f"{system.prefix}:"
@@ -126,17 +108,17 @@ async def test_who_joins_is_named_at_once_and_once_whatever_is_killed(system: Sy
     assert all(json.loads(value or b"")["action"] == "throttle" for _, value in wanted)
 
     lines, cut = joining(), PRESENT * JOINERS
-    await fed(system, lines[:cut])
+    await system.send(lines[:cut])
     first.send_signal(signal.SIGKILL)
     first.wait(20)
     second = system.start(**slow)
-    await fed(system, lines[cut : cut + 3 * JOINERS])
+    await system.send(lines[cut : cut + 3 * JOINERS])
     for _ in range(300):
         if await early_of_joiners(system):
             break
     second.send_signal(signal.SIGKILL)
     second.wait(20)
-    await fed(system, lines[cut + 3 * JOINERS :])
+    await system.send(lines[cut + 3 * JOINERS :])
     system.start(**slow)
     for _ in range(60):
         if len(await early_of_joiners(system)) >= len(wanted):

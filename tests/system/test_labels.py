@@ -5,13 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
-from aiokafka import AIOKafkaProducer
 
 from streams.config import load
 from streams.desk import DeskHost, FeedNames, new_label
@@ -20,22 +17,6 @@ from tests.letter import letter
 from tests.system.deployment import System
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
-
-
-@pytest.fixture
-def system(kafka: str, redis_url: str, tmp_path: Path) -> Iterator[System]:
-    system = System(kafka, tmp_path, redis_url)
-    created = system.run("topics", "create")
-    assert created.returncode == 0, created.stderr
-    yield system
-    system.close()
-
-
-async def feed(system: System, start: int, end: int) -> None:
-    found = letter()
-    async with AIOKafkaProducer(bootstrap_servers=system.bootstrap, linger_ms=20) as producer:
-        for account, line in list(zip(found.accounts, found.lines, strict=True))[start:end]:
-            await producer.send(system.topics.requests, line, key=account.encode())
 
 
 async def told(system: System) -> dict[str, bool]:
@@ -57,7 +38,7 @@ async def settle(system: System, condition: Any, what: str) -> None:
 
 async def test_what_people_say_holds_on_topics_in_redis_and_over_kill_9(system: System, redis_url: str) -> None:
     half = len(letter().lines) // 2
-    await feed(system, 0, half)
+    await system.feed(0, half)
     first = system.start()
     await settle(system, lambda known: sum(known.values()) > 30, "the campaign to be named")
     chosen = min(await named(system))
@@ -74,7 +55,7 @@ async def test_what_people_say_holds_on_topics_in_redis_and_over_kill_9(system: 
         first.send_signal(signal.SIGKILL)
         first.wait(20)
         system.start()
-        await feed(system, half, len(letter().lines))
+        await system.feed(half, len(letter().lines))
 
         (system.folder / "labels").write_bytes(
             b"".join((value or b"") + b"\n" for _, value in await system.messages(system.topics.labels))

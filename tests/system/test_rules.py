@@ -6,11 +6,8 @@ import asyncio
 import json
 import re
 import signal
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from aiokafka import AIOKafkaProducer
 
 from models.decode import Decoder, Origin
 from models.hashing import KeyedHash
@@ -29,22 +26,6 @@ STRICT = Rules(name="strict", campaign=CampaignRule(open_score=60.0))
 USUAL = Rules(name="usual", version="2")
 CUT = 0.6
 """Part of the letter that is read under strict rules: the campaign is well under way by then."""
-
-
-@pytest.fixture
-def system(kafka: str, redis_url: str, tmp_path: Path) -> Iterator[System]:
-    system = System(kafka, tmp_path, redis_url)
-    created = system.run("topics", "create")
-    assert created.returncode == 0, created.stderr
-    yield system
-    system.close()
-
-
-async def fed(system: System, first: int, end: int) -> None:
-    found = letter()
-    async with AIOKafkaProducer(bootstrap_servers=system.bootstrap, linger_ms=20) as producer:
-        for account, line in zip(found.accounts[first:end], found.lines[first:end], strict=True):
-            await producer.send(system.topics.requests, line, key=account.encode())
 
 
 def expected(system: System, cut: int) -> Decided:
@@ -89,7 +70,7 @@ async def test_rules_change_at_one_place_whatever_is_killed(system: System) -> N
     # Nothing may fall idle between the parts: what comes after a silence is ordered by when it comes.
     slow = {"DISTILWATCH_BATCH_RECORDS": "300", "DISTILWATCH_IDLE_MS": "120000"}
     first = system.start(**slow)
-    await fed(system, 0, cut)
+    await system.feed(0, cut)
     await system.until(lambda: system.seen() == cut and caught_up(system), "the first part")
     known = system.counted("distilwatch_control_records_total", topic=system.topics.rules)
     await put(load(system.env), USUAL)
@@ -98,11 +79,11 @@ async def test_rules_change_at_one_place_whatever_is_killed(system: System) -> N
     )
     await asyncio.sleep(1)  # three checkpoints: every partition has taken them
     middle = (cut + len(letter().lines)) // 2
-    await fed(system, cut, middle)
+    await system.feed(cut, middle)
     first.send_signal(signal.SIGKILL)
     first.wait(20)
     second = system.start(**slow)
-    await fed(system, middle, len(letter().lines))  # however quick the first was, this is left for the second
+    await system.feed(middle, len(letter().lines))  # however quick the first was, this is left for the second
     await system.until(lambda: system.seen() > 0.2 * (len(letter().lines) - cut), "a part of the rest")
     second.send_signal(signal.SIGKILL)
     second.wait(20)

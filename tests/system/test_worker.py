@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import redis
@@ -16,15 +14,6 @@ from tests.letter import CANARY, letter
 from tests.system.deployment import System
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
-
-
-@pytest.fixture
-def system(kafka: str, redis_url: str, tmp_path: Path) -> Iterator[System]:
-    system = System(kafka, tmp_path, redis_url)
-    created = system.run("topics", "create")
-    assert created.returncode == 0, created.stderr
-    yield system
-    system.close()
 
 
 def held_in_redis(url: str, prefix: str) -> dict[str, tuple[dict[str, str], int]]:
