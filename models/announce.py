@@ -362,7 +362,7 @@ def _summary(campaign: Campaign, judged: Judged, requests: int) -> str:
     features = judged.features
     templates = f"through {features.templates} shared template{'s' if features.templates != 1 else ''}"
     if not features.templates:
-        templates = "through one client build on texts of other people"
+        templates = "behind one client build, on texts that have nothing in common"
     size, named_now = _size(campaign, judged.candidate), len(campaign.members)
     return (
         f"{size:,} accounts work together {templates}: {requests:,} requests in 24 hours, "

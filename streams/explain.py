@@ -152,15 +152,30 @@ def from_state(pipeline: Pipeline, keyed: KeyedHash, name: str) -> Answer:
         verdict=explain_cluster(touched[0][1], campaigns.rules) if touched else None,
         naming=[naming for naming, _ in touched],
         templates=touched[0][0].templates if touched else [],
-        release=[_distance(naming) for naming, _ in touched if naming.named],
+        release=[distance(naming) for naming, _ in touched if naming.named],
     )
 
 
-def _distance(naming: Naming) -> str:
+def distance(naming: Naming) -> str:
+    """What would take the account out of the cluster by its own requests."""
+    if not naming.templates:
+        return (
+            f"Of {naming.cluster_id or 'the cluster'}: with another client build, or a day unlike those of the others."
+        )
     return (
         f"Of {naming.cluster_id or 'the cluster'}: with fewer than {naming.requests_needed:g} requests under its "
         f"templates (it has {naming.requests:,}), or with less than {naming.share_needed:.0%} of its own requests "
         f"there (it has {naming.share:.0%})."
+    )
+
+
+def _why(naming: Naming) -> str:
+    if not naming.templates:  # a relay's: there is none to share
+        return f"the {naming.requests:,} requests of its last day are spread as those of the others are."
+    return (
+        f"{naming.requests:,} requests under its templates (needed {naming.requests_needed:g}), "
+        f"{naming.share:.0%} of its own requests (needed {naming.share_needed:.0%})"
+        + (", beyond doubt." if naming.beyond_doubt else ".")
     )
 
 
@@ -178,12 +193,8 @@ def page(answer: Answer) -> list[str]:
         lines.append("It has no signal.")
     for naming in answer.naming:
         how = "is named" if naming.named else "is not named"
-        lines.append(
-            f"It {how} with {visible(naming.cluster_id or 'a cluster without a name')} ({naming.reason}): "
-            f"{naming.requests:,} requests under its templates (needed {naming.requests_needed:g}), "
-            f"{naming.share:.0%} of its own requests (needed {naming.share_needed:.0%})"
-            + (", beyond doubt." if naming.beyond_doubt else ".")
-        )
+        cluster = visible(naming.cluster_id or "a cluster without a name")
+        lines.append(f"It {how} with {cluster} ({naming.reason}): {_why(naming)}")
     for found in (*([answer.verdict] if answer.verdict else ()), *answer.account_rules):
         lines += ["", *_verdict(found)]
     if answer.templates:

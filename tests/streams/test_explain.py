@@ -10,13 +10,13 @@ import pytest
 
 from models.alert import Alert, Evidence, Gate
 from models.announce import Decisions
-from models.explain import explain_alert
+from models.explain import Naming, explain_alert
 from models.hashing import KeyedHash
 from models.output import encode_alert, signal_line
 from models.pipeline import Pipeline
 from streams.cli import main
 from streams.desk import RefusedError
-from streams.explain import from_state, page
+from streams.explain import Answer, distance, from_state, page
 from tests.models.desk_records import campaign, of_account
 from tests.models.inputs import SECRET, eager_pipeline, fleet
 
@@ -141,3 +141,16 @@ def test_the_command_on_feeds(tmp_path, capsys):
     assert main(["explain", "nobody", *feeds]) == 1
     assert main(["explain", "x", "--state", str(tmp_path)]) == 1
     assert "holds no state" in capsys.readouterr().err
+
+
+def test_an_account_of_a_relay_is_not_told_of_templates_that_there_are_none_of():
+    naming = Naming(
+        cluster_id="c-1", reason="campaign", named=True, beyond_doubt=True, in_core=True, requests=16,
+        requests_needed=7.0, share=1.0, share_needed=0.3, templates=[],
+    )  # fmt: skip
+    answer = Answer(name="ann", kind="account", naming=[naming], release=[distance(naming)])
+    text = "\n".join(page(answer))
+    assert "is named with c-1" in text
+    assert "16 requests" in text
+    assert "client build" in text
+    assert "template" not in text
