@@ -102,6 +102,8 @@ class Announcer:
         while cluster_id in state.memory.campaigns:
             cluster_id = "c-" + self._hash.digest(self._hash.text(f"{cluster_id} {evaluation.now_ms}"), "cluster")
         first_seen = int(rows["ts"].min())
+        if not judged.features.templates:  # a relay's rows are of the moments at which its days were told of
+            first_seen = int(state.directory.first_seen(judged.candidate.account).min())
         campaign = Campaign(cluster_id, evaluation.now_ms, first_seen, evaluation.now_ms, open=False)
         campaign.members, campaign.keys = {}, {}
         state.memory.campaigns[cluster_id] = campaign

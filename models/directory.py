@@ -188,6 +188,11 @@ class Directory:
         rows = self.rows(accounts)
         return np.where(rows >= 0, self.profiles.records["customer"][np.maximum(rows, 0)], np.uint64(0))
 
+    def first_seen(self, accounts: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+        """When each account hash was first seen, ms; 0 where the account is unknown."""
+        rows = self.rows(accounts)
+        return np.where(rows >= 0, self.profiles.records["ts"][np.maximum(rows, 0)], 0)
+
     def account_ids(self, accounts: npt.NDArray[np.uint64]) -> list[str]:
         """The ids of accounts by their hash; an unknown one is given as its hash."""
         rows = self.rows(accounts)

@@ -116,8 +116,7 @@ def find_newcomers(
 
     They give it as much of what they send as its core does; fewer than a pool's customers are nobody.
     """
-    place = directory.rows(candidate.account)
-    seen = np.where(place >= 0, directory.profiles.records["ts"][np.maximum(place, 0)], 0)
+    seen = directory.first_seen(candidate.account)
     began = _began_ms(rows, candidate)
     usual = float(np.median(candidate.share[candidate.core])) if candidate.core.any() else 1.0
     came = (seen > opened_ms) & (began - seen <= ARRIVED_MS) & (candidate.share >= LIKE_CORE * usual)

@@ -99,9 +99,7 @@ def find_swarm(
     inside, used, known = inside[new], used[new], known[new]
     since = np.full(count, NEVER)
     np.minimum.at(since, used, known)
-    place = directory.rows(rows["account"][inside])
-    seen = np.where(place >= 0, directory.profiles.records["ts"][np.maximum(place, 0)], 0)
-    fresh = seen >= since[used] - ARRIVED_MS
+    fresh = directory.first_seen(rows["account"][inside]) >= since[used] - ARRIVED_MS
     part = np.bincount(used, weights=fresh, minlength=count) / np.maximum(templates.requests, 1)
     chosen = possible & (part >= FRESH_MIN)
     mine = chosen[used] & fresh

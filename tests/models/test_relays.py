@@ -125,6 +125,7 @@ def test_the_alert_tells_of_it_and_each_account_is_throttled():
     (opened,) = [alert for alert in decided.alerts if alert.status == "open"]
     assert "one client build" in opened.summary
     assert opened.templates == []
+    assert opened.first_seen == SETTLED + 6 * HOUR_MS, "when its accounts came, not when their days were told of"
     assert opened.accounts == len(POOL)
     assert opened.requests == 20 * len(POOL)
     assert {item.name for item in opened.evidence} >= {"alike_by_client", "even_rates", "same_start"}
