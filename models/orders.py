@@ -183,7 +183,7 @@ class Orders:
     def hits_by_field(self) -> dict[str, int]:
         """The same by what the entries are about: a bounded number of figures, for metrics."""
         found: Counter[str] = Counter()
-        for key, count in self.hits.items():
+        for key, count in list(self.hits.items()):  # another thread may count while this one is asked
             found[next(field for field in (*FIELDS, "template") if f'"{field}"' in key)] += count
         return dict(found)
 

@@ -82,32 +82,46 @@ def read_mark(value: bytes) -> Mark:
         raise WireError(f"mark has an unexpected shape: {error}") from error
 
 
-def snapshot_records(
-    data: bytes, *, generation: int, offset: int, idle: bool, parts: Parts | None = None
-) -> list[tuple[bytes, bytes]]:
-    """Keys and values of a snapshot in writing order: chunks, then the header that makes them valid.
+@dataclass(frozen=True, slots=True)
+class Chunks:
+    """The bytes of a snapshot as records, and what its header says of them."""
 
-    ``parts`` of a snapshot in parts have been written before it.
-    """
-    slot = generation % 2
+    generation: int
+    records: list[tuple[bytes, bytes]]
+    size: int
+    crc: int
+
+
+def chunked(data: bytes, generation: int) -> Chunks:
+    """Cut a snapshot's bytes into records; the header follows once it is known where its parts lie."""
     pieces = [data[at : at + CHUNK_BYTES] for at in range(0, len(data), CHUNK_BYTES)]
     records = []
     for index, piece in enumerate(pieces):
         meta = {"generation": generation, "index": index}
         value = pack("chunk", VERSION, meta, {"data": np.frombuffer(piece, np.uint8)})
-        records.append((f"chunk/{slot}/{index}".encode(), value))
+        records.append((f"chunk/{generation % 2}/{index}".encode(), value))
+    return Chunks(generation, records, len(data), zlib.crc32(data))
+
+
+def snapshot_records(
+    chunks: Chunks, *, offset: int, idle: bool, parts: Parts | None = None
+) -> list[tuple[bytes, bytes]]:
+    """Keys and values of a snapshot in writing order: chunks, then the header that makes them valid.
+
+    ``parts`` of a snapshot in parts have been written before it.
+    """
     header: dict[str, Any] = {
-        "generation": generation,
+        "generation": chunks.generation,
         "offset": offset,
         "idle": idle,
-        "chunks": len(pieces),
-        "bytes": len(data),
-        "crc": zlib.crc32(data),
+        "chunks": len(chunks.records),
+        "bytes": chunks.size,
+        "crc": chunks.crc,
     }
     if parts is not None:
         header |= {"parts": msgspec.to_builtins(parts.held), "stale": parts.stale}
-    records.append((f"snapshot/{slot}".encode(), pack("snapshot", VERSION, header, {})))
-    return records
+    key = f"snapshot/{chunks.generation % 2}".encode()
+    return [*chunks.records, (key, pack("snapshot", VERSION, header, {}))]
 
 
 def make_plan(records: Iterable[tuple[bytes, bytes]], *, with_snapshot: bool) -> Plan:

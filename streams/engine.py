@@ -37,6 +37,9 @@ OUTPUT_BYTES_MAX = 16 << 20
 """Outputs kept for one transaction; beyond it the transaction comes early."""
 HURRY_S = 0.025
 """Between two commits of what does not wait for a checkpoint: a commit is some 10 ms of CPU and 20 ms of waiting."""
+SOON_PART = 0.25
+"""Of the time between two checkpoints, the least that a stage which follows another waits: so that several workers
+whose commits do not fall together cost it few more commits than one."""
 MEASURE_S = 1.0
 GONE_S = 5.0
 FRESH_POLL_S = 5.0
@@ -75,6 +78,7 @@ class Engine(ConsumerRebalanceListener):  # type: ignore[misc]
         self._heard: dict[TopicPartition, tuple[int | None, float]] = {}  # the client's last stamp, and since when
         self._poisoned_at = -math.inf
         self._commit_due = 0.0
+        self._soon_due = 0.0
         self._hurry_due = 0.0
         self._measure_due = 0.0
         self._looked_in_vain = 0
@@ -181,6 +185,7 @@ class Engine(ConsumerRebalanceListener):  # type: ignore[misc]
             control=self._control,
             outside=self.outside,
             alive=self._came_round,
+            aside=self.outside.aside(),
         )
         await self._control.load(self._reader)
         await self._consumer.start()
@@ -233,7 +238,7 @@ class Engine(ConsumerRebalanceListener):  # type: ignore[misc]
                 raise self._fatal
             for where, records in batches.items():
                 await self._take(where, records)
-            await self._commit_when_due()
+            await self._commit_when_due(drained=not batches)
             if self.last_poll >= self._measure_due:
                 self._measure_due = self.last_poll + MEASURE_S
                 self._check_input()
@@ -311,11 +316,13 @@ class Engine(ConsumerRebalanceListener):  # type: ignore[misc]
         await again.open(self._reader)
         self._go_live(where, again)
 
-    async def _commit_when_due(self) -> None:
+    async def _commit_when_due(self, *, drained: bool) -> None:
         now = self.outside.now_s()
         changed = [partition for partition in self.live.values() if partition.changed or partition.has_news]
         large = any(partition.output_bytes > OUTPUT_BYTES_MAX for partition in changed)
-        if changed and (large or now >= self._commit_due):
+        # What a stage follows comes in whole commits: once all of one is there, nothing more is due for a while.
+        soon = drained and self.spec.follows and now >= self._soon_due
+        if changed and (large or soon or now >= self._commit_due):
             await self._commit(changed)
         elif hurried := [partition for partition in changed if partition.hurried and now >= self._hurry_due]:
             await self._write(hurried)
@@ -332,7 +339,8 @@ class Engine(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def _commit(self, partitions: Iterable[Partition]) -> None:
         await self._write(partitions)
-        self._commit_due = self.outside.now_s() + self._settings.engine.checkpoint_ms / 1000
+        now, beat_s = self.outside.now_s(), self._settings.engine.checkpoint_ms / 1000
+        self._commit_due, self._soon_due = now + beat_s, now + beat_s * SOON_PART
 
     async def _write(self, partitions: Iterable[Partition]) -> None:
         started = self.outside.now_s()
@@ -362,7 +370,7 @@ class Engine(ConsumerRebalanceListener):  # type: ignore[misc]
         total: Counter[str] = Counter()
         for partition in self.live.values():
             if isinstance(partition.stage, Allowing):
-                total.update(partition.stage.orders.hits)
+                total.update(dict(partition.stage.orders.hits))  # at once: a step aside may count meanwhile
         return total
 
     def counts(self) -> dict[tuple[str, str], int]:

@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import logging
 import traceback
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,14 +23,13 @@ from aiokafka.errors import KafkaError
 from models import reasons
 from models.errors import WireError
 from models.event import Reject
-from models.slices import Cut
 from models.wire import pack
 from streams.checkpoint import BARRIER, NOWHERE, VERSION, Mark, Plan, mark_record, next_mark
 from streams.config import EngineSettings
 from streams.control import ControlLog
 from streams.metrics import Metrics
 from streams.outside import Outside
-from streams.snapshots import Snapshots
+from streams.snapshots import Snapshots, Taken
 from streams.stage import Controlled, Output, Record, Stage, StageSpec
 from streams.statelog import LogReader, RecoveryError, last_mark, read_plan
 
@@ -69,6 +68,7 @@ class Host:
     control: ControlLog
     outside: Outside
     alive: Callable[[], None]  # called while a recovery makes progress
+    aside: Callable[[Callable[[], Any]], Awaitable[Any]]  # runs what would hold the loop for long
 
 
 @dataclass(slots=True)
@@ -208,17 +208,27 @@ class Partition:
         for step in plan.marks:
             await self._replay_until(reader, step.offset)
             self._take_controls(step.controls)
-            self._silently(step.idle and not self.idle)
+            await self._advanced(idle=step.idle and not self.idle)
             self.idle = step.idle
         if not plan.marks and plan.snapshot is None:
             await self._replay_until(reader, mark.offset, advance_every=REBUILD_RECORDS)
-            self._silently(mark.idle)
+            await self._advanced(idle=mark.idle)
         self.idle = mark.idle
 
-    def _silently(self, idle: bool) -> None:
-        if idle:
-            self.stage.idle()
-        self.stage.advance()
+    async def _advanced(self, *, idle: bool, generation: int = 0) -> tuple[list[Output], Taken | None]:
+        """``idle`` where asked for, ``advance``, and the snapshot of that ``generation`` where it is not 0.
+
+        An evaluation or a snapshot takes tenths of a second, which the loop does not have: requests of other
+        partitions wait there. So it runs aside, and only what is short runs here.
+        """
+
+        def step() -> tuple[list[Output], Taken | None]:
+            outputs = [*(self.stage.idle() if idle else ()), *self.stage.advance()]
+            return outputs, self.snapshots.taken(self.stage, generation) if generation else None
+
+        done: tuple[list[Output], Taken | None]
+        done = await self.host.aside(step) if self.host.spec.follows or generation else step()
+        return done
 
     def _skip_gap(self, beginning: int) -> None:
         """Go on where retention has left records; what it removed before we read it is counted, and loud."""
@@ -235,7 +245,7 @@ class Partition:
             seen += len(batch)
             if advance_every and seen >= advance_every:
                 seen = 0
-                self.stage.advance()
+                await self._advanced(idle=False)
             self.host.alive()
             await asyncio.sleep(0)  # heartbeats and other partitions get their turn
         self.host.metrics.replayed_records.labels(self.host.spec.name).inc(max(0, offset - self.offset))
@@ -293,13 +303,15 @@ class Partition:
         """
         controls, control_next = self._new_controls()
         self.emit(self._take_controls(controls))
-        if idle:
-            self.emit(self.stage.idle())
-        self.emit(self.stage.advance())
+        due = self.host.outside.now_s() >= self.snapshots.due_s
+        generation = 1 if self._mark is None else self._mark.newest + 1
+        outputs, taken = await self._advanced(idle=idle, generation=generation if due else 0)
+        self.emit(outputs)
         idle = idle or self.idle
-        cut = self.snapshots.taken(self.stage, self.host.outside.now_s())
         async with self._transaction():
-            at = None if cut is None else await self._send_snapshot(cut, idle)
+            at = None
+            if taken is not None:
+                at = await self.snapshots.send(self._producer, self.state, taken, offset=self.offset, idle=idle)
             skips = tuple(sorted(self.quarantine.skips))
             mark = next_mark(self._mark, offset=self.offset, idle=idle, skips=skips, snapshot_at=at)
             mark = msgspec.structs.replace(mark, controls=controls, control_next=control_next, last=self._last)
@@ -310,7 +322,7 @@ class Partition:
             key, value = mark_record(mark)
             pending.append(await self._producer.send(self.state.topic, key=key, value=value, partition=self.number))
             await asyncio.gather(*pending)
-        self._committed(mark, cut)
+        self._committed(mark, taken)
 
     @property
     def has_news(self) -> bool:
@@ -336,13 +348,7 @@ class Partition:
                     self.host.metrics.control_refused.labels(self.host.spec.name, topic).inc()
         return outputs
 
-    async def _send_snapshot(self, cut: Cut, idle: bool) -> int:
-        newest = 1 if self._mark is None else self._mark.newest + 1
-        return await self.snapshots.send(
-            self._producer, self.state, cut, generation=newest, offset=self.offset, idle=idle
-        )
-
-    def _committed(self, mark: Mark, cut: Cut | None) -> None:
+    def _committed(self, mark: Mark, taken: Taken | None) -> None:
         metrics, name = self.host.metrics, self.host.spec.name
         counts: dict[str, int] = {}
         for output in self.outputs:
@@ -351,9 +357,9 @@ class Partition:
             metrics.output_records.labels(name, topic).inc(count)
         self.outputs, self.output_bytes, self.hurried = [], 0, False
         self._mark, self.idle, self.changed = mark, mark.idle, False
-        if cut is not None:
+        if taken is not None:
             self.snapshot_at = self.host.outside.now_s()
-            self.snapshots.committed(cut, self.offset, self.snapshot_at)
+            self.snapshots.committed(taken, self.offset, self.snapshot_at)
             metrics.snapshot_bytes.labels(name, str(self.number)).set(self.snapshots.written_bytes)
 
     @property

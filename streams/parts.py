@@ -11,7 +11,7 @@ before the newest one stays readable: what only it needs is removed with the sna
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -119,16 +119,16 @@ class Parts:
         fresh = [(name, cut.fresh[name]) for name in cut.names if name in cut.fresh]
         return {name: (part_id(data, generation, at), data) for at, (name, data) in enumerate(fresh)}
 
-    def next(self, cut: Cut, written: Mapping[str, Part]) -> Parts:
-        """The parts after a snapshot that wrote ``written``; its transaction must remove ``self.stale``.
+    def next(self, names: Sequence[str], written: Mapping[str, Part]) -> Parts:
+        """The parts ``names`` after a snapshot that wrote ``written``; its transaction must remove ``self.stale``.
 
         Raises:
             WireError: the stage names a part that it never gave.
         """
         before = {part.name: part for part in self.held} | dict(written)
-        missing = [name for name in cut.names if name not in before]
+        missing = [name for name in names if name not in before]
         if missing:
             raise WireError(f"part {missing[0]} was never written")
-        held = [before[name] for name in cut.names]
+        held = [before[name] for name in names]
         kept = {part.id for part in held}
         return Parts(held, [key for part in self.held if part.id not in kept for key in part.keys])

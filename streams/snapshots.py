@@ -2,23 +2,45 @@
 
 What lives here: the schedule, the parts held, and the sizes. What does not: the transaction around it (``partition``)
 and the records (``checkpoint``, ``parts``).
+
+Taking a snapshot is work of the processor alone and for tens of megabytes takes a tenth of a second or more: all of
+it, to the last checksum, is done in ``taken``, which may run in another thread, so that ``send`` only sends.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from aiokafka import TopicPartition
 
 from models.errors import WireError
 from models.slices import Cut
-from streams.checkpoint import Plan, snapshot_records
+from streams.checkpoint import Chunks, Plan, chunked, snapshot_records
 from streams.config import EngineSettings
 from streams.parts import Part, Parts, part_records
 from streams.stage import Sliced, Stage
 from streams.statelog import LogReader, part_keys, read_parts
+
+
+@dataclass(frozen=True, slots=True)
+class Fresh:
+    """A part that has to be written."""
+
+    id: str
+    size: int
+    records: list[tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A snapshot ready to be sent: the names of all its parts, those to write, and the rest."""
+
+    names: list[str]
+    fresh: dict[str, Fresh]
+    rest: Chunks
 
 
 class Snapshots:
@@ -35,41 +57,38 @@ class Snapshots:
         # Partitions take their first snapshot at different times, so that their pauses do not add up.
         self.due_s = now_s + settings.snapshot_s * (number % partitions + 1) / partitions
 
-    def taken(self, stage: Stage, now_s: float) -> Cut | None:
-        """The stage's state where a snapshot is due."""
-        if now_s < self.due_s:
-            return None
-        return stage.cut() if isinstance(stage, Sliced) else Cut(stage.snapshot(), [], {})
+    def taken(self, stage: Stage, generation: int) -> Taken:
+        """The stage's state as records; touches nothing else, so any thread may run it while the stage rests."""
+        cut = stage.cut() if isinstance(stage, Sliced) else Cut(stage.snapshot(), [], {})
+        due = self.parts.due(cut, generation)
+        fresh = {name: Fresh(part, len(data), part_records(part, data)) for name, (part, data) in due.items()}
+        return Taken(cut.names, fresh, chunked(cut.rest, generation))
 
-    async def send(
-        self, producer: Any, where: TopicPartition, cut: Cut, *, generation: int, offset: int, idle: bool
-    ) -> int:
+    async def send(self, producer: Any, where: TopicPartition, taken: Taken, *, offset: int, idle: bool) -> int:
         """Write a snapshot: new parts, the keys of old ones nobody needs, the rest; gives the offset of the rest."""
         written = {}
-        for name, (part, data) in self.parts.due(cut, generation).items():
-            records = [await self._send(producer, where, key, value) for key, value in part_records(part, data)]
+        for name, fresh in taken.fresh.items():
+            records = [await self._send(producer, where, key, value) for key, value in fresh.records]
             places = [sent.offset for sent in await asyncio.gather(*records)]
-            written[name] = Part(name, part, len(data), places[0], places[-1])
+            written[name] = Part(name, fresh.id, fresh.size, places[0], places[-1])
         for key in self.parts.stale:
             await self._send(producer, where, key.encode(), None)
-        self._sent = self.parts.next(cut, written)
+        self._sent = self.parts.next(taken.names, written)
         records = [
             await self._send(producer, where, key, value)
-            for key, value in snapshot_records(
-                cut.rest, generation=generation, offset=offset, idle=idle, parts=self._sent
-            )
+            for key, value in snapshot_records(taken.rest, offset=offset, idle=idle, parts=self._sent)
         ]
         first: int = (await records[0]).offset
-        self.written_bytes = len(cut.rest) + sum(part.size for part in written.values())
+        self.written_bytes = taken.rest.size + sum(part.size for part in written.values())
         return first
 
     async def _send(self, producer: Any, where: TopicPartition, key: bytes, value: bytes | None) -> Any:
         return await producer.send(where.topic, key=key, value=value, partition=where.partition)
 
-    def committed(self, cut: Cut, offset: int, now_s: float) -> None:
+    def committed(self, taken: Taken, offset: int, now_s: float) -> None:
         """The transaction of ``send`` is done; a snapshot that wrote more lets the next one wait for longer."""
         self.parts, self.offset = self._sent, offset
-        self.state_bytes = len(cut.rest) + self.parts.size
+        self.state_bytes = taken.rest.size + self.parts.size
         spent_s = self.written_bytes * self._partitions / self._settings.snapshot_bytes_per_s
         self.due_s = now_s + max(self._settings.snapshot_s, spent_s)
 

@@ -104,3 +104,4 @@ class StageSpec:
     state_topic: str
     make: Callable[[int, int], Stage]
     hurried_topic: str = ""  # an output of this topic does not wait for the next checkpoint
+    follows: bool = False  # its input is what another stage has committed: few records, each a batch of many rows

@@ -392,6 +392,6 @@ def factory(settings: Settings, topics: Topics) -> list[StageSpec]:
 
     return [
         StageSpec("observe", topics.requests, topics.observe_state, observe, hurried_topic=topics.early),
-        StageSpec("fanin", topics.sightings, topics.fanin_state, fanin),
-        StageSpec("campaigns", topics.hubs, topics.campaigns_state, campaigns),
+        StageSpec("fanin", topics.sightings, topics.fanin_state, fanin, follows=True),
+        StageSpec("campaigns", topics.hubs, topics.campaigns_state, campaigns, follows=True),
     ]

@@ -22,6 +22,9 @@ from streams.topics import TopicReport, Topics, create, describe
 
 GC_THRESHOLDS = (100_000, 20, 100)
 """A batch makes thousands of records that live for milliseconds and hold no cycles, so cycles are sought seldom."""
+SWITCH_S = 0.001
+"""How long the thread of evaluations and snapshots keeps the interpreter from the loop, which asks for it after every
+wait: with Python's five milliseconds each answer of the broker would cost as much."""
 
 
 class BrokerError(DistilwatchError):
@@ -39,6 +42,7 @@ def run(settings: Settings) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
+    sys.setswitchinterval(SWITCH_S)
     return run_worker(settings, factory)
 
 

@@ -19,7 +19,7 @@ from streams.topics import Topics
 from tests.simulation.broker import written
 from tests.simulation.clock import SimulatedLoop
 from tests.simulation.toy import POISON, chained, toy_specs
-from tests.simulation.world import World, simulated
+from tests.simulation.world import Worker, World, simulated
 
 TOPICS = Topics()
 SEEDS = int(os.environ.get("DISTILWATCH_SIMULATION_SEEDS", "1000"))
@@ -117,3 +117,26 @@ def test_a_seed_decides_its_run() -> None:
         return [entry.value or b"" for entry in world.broker.committed(TOPICS.alerts)] + [repr(world.faults).encode()]
 
     assert logs() == logs()
+
+
+@pytest.mark.parametrize("follows", [True, False])
+def test_what_follows_commits_once_its_input_is_drained(follows: bool) -> None:
+    async def waited(loop: SimulatedLoop) -> float:
+        engine = replace(SETTINGS.engine, checkpoint_ms=10_000, idle_ms=600_000)
+        split, gather = toy_specs(TOPICS, 1)
+        partitions = dict.fromkeys(
+            (TOPICS.requests, TOPICS.observe_state, TOPICS.sightings, TOPICS.fanin_state, TOPICS.alerts), 1
+        )
+        specs = [split, replace(gather, follows=follows)]
+        world = World(loop, 1, replace(SETTINGS, engine=engine), specs, partitions)
+        world.workers = [Worker(world)]
+        await asyncio.sleep(5)
+        written(world.broker, TOPICS.requests, [(b"w1", b"w1")])
+        while not world.broker.committed(TOPICS.sightings):
+            await asyncio.sleep(0.1)
+        begun = loop.time()
+        while not world.broker.committed(TOPICS.alerts):
+            await asyncio.sleep(0.1)
+        return loop.time() - begun
+
+    assert (simulated(waited) < 3) is follows

@@ -161,5 +161,5 @@ class Gather:
 def toy_specs(topics: Topics, gathers: int) -> list[StageSpec]:
     return [
         StageSpec("split", topics.requests, topics.observe_state, lambda number, of: Split(topics, number, gathers)),
-        StageSpec("gather", topics.sightings, topics.fanin_state, lambda number, of: Gather(topics)),
+        StageSpec("gather", topics.sightings, topics.fanin_state, lambda number, of: Gather(topics), follows=True),
     ]

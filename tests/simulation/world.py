@@ -24,6 +24,7 @@ from tests.simulation.clock import SimulatedLoop
 FAULTS = ("kill", "kill", "pause", "stop", "join", "clock", "nothing")
 CLOCK_OFF_S = 3_600.0
 END_S = 60.0
+ASIDE_S = 0.05
 T = TypeVar("T")
 
 
@@ -39,6 +40,7 @@ class Worker:
             reader=lambda clients: Reader(broker, self.process),
             now_s=broker.loop.time,
             wall_s=self.process.wall_s,
+            aside=lambda: world.aside,
         )
         self.metrics = Metrics()
         control = ControlLog([])
@@ -94,6 +96,13 @@ class World:
                 ends = [worker.ended for worker in self.workers[-3:]]
                 raise AssertionError(f"no progress after {self.faults}, {len(self.workers)} workers, last {ends}")
             await asyncio.sleep(0.1)
+
+    async def aside(self, step: Callable[[], T]) -> T:
+        """A thread in a world of one thread: the step begins and is done while other things happen."""
+        await asyncio.sleep(self.dice.uniform(0, ASIDE_S))
+        done = step()
+        await asyncio.sleep(self.dice.uniform(0, ASIDE_S))
+        return done
 
     async def _disturb(self) -> None:
         while True:

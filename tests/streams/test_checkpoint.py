@@ -11,6 +11,7 @@ from streams.checkpoint import (
     CHUNK_BYTES,
     NOWHERE,
     Mark,
+    chunked,
     make_plan,
     mark_record,
     next_mark,
@@ -30,7 +31,7 @@ def write_log(snapshots: list[bytes | None]) -> tuple[Log, Mark]:
         if data is not None:
             at = len(log)
             newest = last.newest + 1 if last else 1
-            log += snapshot_records(data, generation=newest, offset=offset, idle=step % 2 == 1)
+            log += snapshot_records(chunked(data, newest), offset=offset, idle=step % 2 == 1)
         last = next_mark(last, offset=offset, idle=step % 2 == 1, skips=(3,), snapshot_at=at)
         log.append(mark_record(last))
     assert last is not None
@@ -55,7 +56,7 @@ def test_the_newest_snapshot_and_the_one_before_lead_to_the_same_end(snapshots: 
 
 def test_a_large_snapshot_is_cut_and_joined() -> None:
     data = random.Random(1).randbytes(2 * CHUNK_BYTES + 7)
-    log = snapshot_records(data, generation=1, offset=5, idle=False)
+    log = snapshot_records(chunked(data, 1), offset=5, idle=False)
     assert len(log) == 4
     assert max(len(value) for _, value in log) < CHUNK_BYTES + 1024
     plan = make_plan(log, with_snapshot=True)
@@ -63,7 +64,7 @@ def test_a_large_snapshot_is_cut_and_joined() -> None:
 
 
 def test_any_flipped_byte_is_refused_with_a_reason() -> None:
-    log = snapshot_records(bytes(range(256)), generation=1, offset=5, idle=False)
+    log = snapshot_records(chunked(bytes(range(256)), 1), offset=5, idle=False)
     log.append(mark_record(next_mark(None, offset=5, idle=False, skips=(), snapshot_at=0)))
     for place, (key, value) in enumerate(log):
         for position in range(0, len(value), 7):

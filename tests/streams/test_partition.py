@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 import uuid
+from dataclasses import replace
 
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
@@ -14,13 +17,36 @@ from streams.metrics import Metrics
 from streams.outside import Outside
 from streams.partition import Host, Partition, Quarantine
 from streams.parts import Part, Parts
-from streams.stage import Record, StageSpec
+from streams.stage import Output, Record, StageSpec
 from streams.statelog import LogReader, RecoveryError, last_mark, part_keys
 from streams.topics import Topics, create
 from tests.simulation.toy import Split
 from tests.streams.toy_worker import CountWords
 
 pytestmark = pytest.mark.servers
+
+
+class Slow(CountWords):
+    """A stage whose ``step`` ends only once somebody else has come round, or in vain."""
+
+    def __init__(self, out_topic: str, step: str) -> None:
+        super().__init__(out_topic)
+        self.step = step
+        self.begun, self.free = threading.Event(), threading.Event()
+        self.freed = False
+
+    def advance(self) -> list[Output]:
+        self._wait("advance")
+        return super().advance()
+
+    def snapshot(self) -> bytes:
+        self._wait("snapshot")
+        return super().snapshot()
+
+    def _wait(self, step: str) -> None:
+        if step == self.step:
+            self.begun.set()
+            self.freed = self.free.wait(10)
 
 
 class Bench:
@@ -35,6 +61,7 @@ class Bench:
             self.topics.observe_state,
             lambda n, of: Split(self.topics, 0, 1) if sliced else CountWords(self.topics.alerts),
         )
+        outside = Outside()
         self.host = Host(
             spec=spec,
             settings=load({"DISTILWATCH_SNAPSHOT_S": "600"}).engine,
@@ -45,8 +72,9 @@ class Bench:
             metrics=Metrics(),
             partitions=1,
             control=ControlLog(),
-            outside=Outside(),
+            outside=outside,
             alive=lambda: None,
+            aside=outside.aside(),
         )
         self.reader = LogReader(self.clients)
         self.state = TopicPartition(self.topics.observe_state, 0)
@@ -87,7 +115,7 @@ class Bench:
                 assert mark is not None
                 places = []
                 for key, value in checkpoint.snapshot_records(
-                    b"{}", generation=mark.newest + 1, offset=mark.offset, idle=False, parts=parts
+                    checkpoint.chunked(b"{}", mark.newest + 1), offset=mark.offset, idle=False, parts=parts
                 ):
                     torn = value[:-1] + b"?" if parts is None else value
                     places.append((await producer.send_and_wait(at.topic, torn, key=key, partition=0)).offset)
@@ -180,3 +208,26 @@ async def test_an_input_that_lost_records_is_not_taken_for_the_old_one(kafka: st
         await bench.opened()
     await bench.reader.stop()
     await other.reader.stop()
+
+
+@pytest.mark.parametrize(("step", "follows"), [("advance", True), ("snapshot", True), ("snapshot", False)])
+async def test_an_evaluation_and_a_snapshot_leave_the_loop_to_others(kafka: str, step: str, follows: bool) -> None:
+    bench = Bench(kafka)
+    await bench.start()
+    stage = Slow(bench.topics.alerts, step)
+    bench.host = replace(bench.host, spec=replace(bench.host.spec, follows=follows))
+    await bench.feed([b"w:"])
+    partition = await bench.opened()
+    partition.stage = stage
+    working = asyncio.create_task(bench.step(partition, 1, snapshot=True))
+    while not stage.begun.is_set():
+        await asyncio.sleep(0.01)
+    stage.free.set()
+    await working
+    assert stage.freed, "nobody came round while it worked"
+    await partition.close()
+    again = await bench.opened()
+    assert isinstance(again.stage, CountWords)
+    assert again.stage.digest == stage.digest
+    await again.close()
+    await bench.reader.stop()

@@ -52,7 +52,7 @@ def test_a_part_is_written_once_and_outlives_the_snapshot_that_left_it_by_one() 
             log.update(part_records(part, data))
         for key in parts.stale:
             del log[key.encode()]
-        parts = parts.next(Cut(b"", names, fresh), new)
+        parts = parts.next(names, new)
         return sorted(new)
 
     assert snapshot(1, ["a", "b"], {"a": b"1", "b": b"2"}) == ["a", "b"]
@@ -65,5 +65,5 @@ def test_a_part_is_written_once_and_outlives_the_snapshot_that_left_it_by_one() 
     with pytest.raises(WireError, match="missing"):
         assembled(before.held, log)
     with pytest.raises(WireError, match="never written"):
-        parts.next(Cut(b"", ["z"], {}), {})
+        parts.next(["z"], {})
     assert parts.size == 2
