@@ -68,7 +68,7 @@ class Evaluation:
     """Everything one evaluation looked at."""
 
     now_ms: int
-    rows: npt.NDArray[Any]
+    rows: npt.NDArray[Any]  # not copied: their keys are those of this moment until more is taken in
     templates: Templates
     judged: list[Judged] = field(default_factory=list)
     final: bool = False  # the stream has ended for now
@@ -215,9 +215,7 @@ class Campaigns:
         if self._is_idle():
             return
         self.evaluations += 1
-        rows = self.covered.events.rows
-        rows = rows[rows["width"] > 1]  # a single hot key is a common phrase until a second one turns hot
-        rows, templates = self._without_allowed(rows, now_ms)
+        rows, templates = self._without_allowed(self.covered.events.rows, now_ms)
         self.latest = Evaluation(now_ms, rows, templates, final=final)
         first_at = self.covered.keys.rows["first_at"]
         everyone = find_committed(rows, templates)

@@ -83,7 +83,7 @@ def _template_of_keys(
     """The own template in whose ``picked`` rows a key has ``KEY_PART`` of all its uses, -1 where there is none."""
     total = np.zeros(keys, np.int64)
     for at in range(rows.shape[0]):
-        for place in range(rows[at]["width"]):
+        for place in range(rows[at]["width"] if rows[at]["width"] > 1 else 0):
             total[rows[at]["keys"][place]] += 1
     found = np.full(keys, -1, np.int64)
     votes = np.zeros(keys, np.int64)

@@ -97,7 +97,8 @@ def _alike(pool: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 def _is_organic(rows: npt.NDArray[Any], pool: npt.NDArray[Any]) -> bool:
     """Whether the middle account of ``pool`` hardly uses any shared template."""
-    known, counts = np.unique(rows["account"][np.isin(rows["account"], pool["key"])], return_counts=True)
+    theirs = np.isin(rows["account"], pool["key"]) & (rows["width"] > 1)  # a single key is a common phrase
+    known, counts = np.unique(rows["account"][theirs], return_counts=True)
     covered = np.zeros(len(pool))
     if len(known):
         place = np.minimum(np.searchsorted(known, pool["key"]), len(known) - 1)

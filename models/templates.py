@@ -25,7 +25,7 @@ LOOSE = 0.4
 TIGHT = 0.6
 SAMPLED_ROWS = 128.0
 """A key needs no more rows than this to tell which keys go with it."""
-PAIRS_START = 1 << 12
+BELOW_BOTH = 0.15  # less than the square of either: what is not asked about need not be computed
 CUSTOMERS_MIN = 8
 NETWORKS_MIN = 3  # a gateway, a class or a campus has one or two
 FIRST_TURNS_MIN = 0.5
@@ -33,6 +33,7 @@ COLLISIONS_MAX = 0.30
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Lists = npt.NDArray[np.int32]  # (n, KEYS_MAX)
 
 
 @jit
@@ -44,107 +45,154 @@ def _root(parent: npt.NDArray[np.int32], key: int) -> int:
 
 
 @jit
-def _weight(row: Any, counts: npt.NDArray[np.int64]) -> float:
-    """How many requests this one stands for: rows of plentiful keys are sampled by their event hash, 0 = left out."""
-    least = counts[row["keys"][0]]
-    for at in range(1, row["width"]):
-        least = min(least, counts[row["keys"][at]])
-    if least <= SAMPLED_ROWS:
-        return 1.0
-    share = np.float64(row["key"] & np.uint64(0xFFFFF)) / 1048576.0
-    return least / SAMPLED_ROWS if share * least < SAMPLED_ROWS else 0.0
+def held_keys(keys: Any, widths: Any, count: int) -> tuple[Lists, Ints]:
+    """The keys of each request that holds several, -1 beyond the last, and how many of these requests hold each key.
+
+    In 32 bytes a row: what follows walks them in the order of keys too, where a whole record is two lines of cache.
+    """
+    held = np.empty((keys.shape[0], KEYS_MAX), np.int32)
+    counts = np.zeros(count, np.int64)
+    for at in range(keys.shape[0]):
+        width = widths[at] if widths[at] > 1 else 0
+        for place in range(width):
+            key = keys[at, place]
+            held[at, place] = key
+            counts[key] += 1
+        for place in range(width, KEYS_MAX):
+            held[at, place] = -1
+    return held, counts
 
 
 @jit
-def _slot(pair_keys: Ints, low: Any, high: Any) -> int:
-    """Where the pair is, or the empty slot where it belongs."""
-    pair = (low << 32) | high
-    mask = pair_keys.shape[0] - 1
-    slot = (low * 40_503 + high * 2_654_435 + (high >> 7)) & mask
-    while pair_keys[slot] != -1 and pair_keys[slot] != pair:
-        slot = (slot + 1) & mask
-    return int(slot)
+def _weights(held: Lists, events: Any, counts: Ints) -> Ints:
+    """How many requests each stands for, in parts of SAMPLED_ROWS: those of plentiful keys are sampled by event hash.
 
-
-@jit
-def _widened(pair_keys: Ints, pair_counts: Floats) -> tuple[Ints, Floats]:
-    """The table with four times the slots: sized by the pairs there are, it mostly stays within the cache."""
-    wider = np.full(4 * pair_keys.shape[0], -1, np.int64)
-    counts = np.zeros(wider.shape[0], np.float64)
-    for at in range(pair_keys.shape[0]):
-        if pair_keys[at] != -1:
-            slot = _slot(wider, pair_keys[at] >> 32, pair_keys[at] & 0xFFFFFFFF)
-            wider[slot] = pair_keys[at]
-            counts[slot] = pair_counts[at]
-    return wider, counts
-
-
-@jit
-def _count_pairs(rows: Any, counts: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """Requests per pair of keys, as open-addressed (low << 32 | high, count); -1 marks an empty slot."""
-    pair_keys = np.full(PAIRS_START, -1, np.int64)
-    pair_counts = np.zeros(PAIRS_START, np.float64)
-    filled = 0
-    for at in range(rows.shape[0]):
-        row = rows[at]
-        weight = _weight(row, counts) if row["width"] > 1 else 0.0
-        if weight == 0.0:
+    Whole numbers, so their sum is the same in any order; 0 = left out.
+    """
+    weights = np.zeros(held.shape[0], np.int64)
+    for at in range(held.shape[0]):
+        if held[at, 0] < 0:
             continue
-        if 2 * (filled + KEYS_MAX * KEYS_MAX) > pair_keys.shape[0]:
-            pair_keys, pair_counts = _widened(pair_keys, pair_counts)
-        for first in range(row["width"]):
-            for second in range(first + 1, row["width"]):
-                low = np.int64(min(row["keys"][first], row["keys"][second]))
-                high = np.int64(max(row["keys"][first], row["keys"][second]))
-                slot = _slot(pair_keys, low, high)
-                filled += pair_keys[slot] == -1
-                pair_keys[slot] = (low << 32) | high
-                pair_counts[slot] += weight
-    return pair_keys, pair_counts
+        least = counts[held[at, 0]]
+        for place in range(1, KEYS_MAX):
+            if held[at, place] < 0:
+                break
+            least = min(least, counts[held[at, place]])
+        share = np.float64(events[at] & np.uint64(0xFFFFF)) / 1048576.0
+        if least <= SAMPLED_ROWS:
+            weights[at] = np.int64(SAMPLED_ROWS)
+        elif share * least < SAMPLED_ROWS:
+            weights[at] = least
+    return weights
 
 
 @jit
-def link_keys(rows: Any, counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
-    """The tight and the loose component of every key, shape (2, keys), each by the lowest key number in it."""
-    pair_keys, pair_counts = _count_pairs(rows, counts)
-    parent = np.empty((2, counts.shape[0]), np.int32)
-    for key in range(counts.shape[0]):
-        parent[:, key] = key
-    for slot in range(pair_keys.shape[0]):
-        if pair_keys[slot] == -1:
-            continue
-        low = pair_keys[slot] >> 32
-        high = pair_keys[slot] & 0xFFFFFFFF
-        one, other = np.float64(counts[low]), np.float64(counts[high])
-        for kind in range(2):
-            needed = TIGHT * max(one, other) if kind == 0 else LOOSE * np.sqrt(one * other)
-            if pair_counts[slot] >= needed:
-                left, right = _root(parent[kind], low), _root(parent[kind], high)
-                parent[kind, max(left, right)] = min(left, right)
+def _places(held: Lists, weights: Ints, keys: int) -> tuple[Ints, Ints]:
+    """By key: where in ``held``, as one list, it stands before another in requests that count; where each begins."""
+    starts = np.zeros(keys + 2, np.int64)
+    for at in range(held.shape[0]):
+        place = KEYS_MAX if weights[at] == 0 else 1
+        while place < KEYS_MAX and held[at, place] >= 0:
+            starts[held[at, place - 1] + 2] += 1
+            place += 1
+    for key in range(keys):
+        starts[key + 2] += starts[key + 1]
+    found = np.empty(starts[keys + 1], np.int64)
+    for at in range(held.shape[0]):
+        place = KEYS_MAX if weights[at] == 0 else 1
+        while place < KEYS_MAX and held[at, place] >= 0:
+            key = held[at, place - 1]
+            found[starts[key + 1]] = at * KEYS_MAX + place - 1
+            starts[key + 1] += 1
+            place += 1
+    return found, starts
+
+
+@jit
+def _met(
+    held: Lists, weights: Ints, places: Ints, together: Ints, beside: npt.NDArray[np.int32]
+) -> npt.NDArray[np.int32]:
+    """The keys that stand after one key, whose ``places`` these are, with the requests of each in ``together``."""
+    many = 0
+    for first in places:
+        at, place = first // KEYS_MAX, first % KEYS_MAX + 1
+        while place < KEYS_MAX and held[at, place] >= 0:
+            key = held[at, place]
+            if together[key] == 0:
+                beside[many] = key
+                many += 1
+            together[key] += weights[at]
+            place += 1
+    return beside[:many]
+
+
+@jit
+def _link(parent: npt.NDArray[np.int32], pair: tuple[int, int], requests: float, one: float, other: float) -> None:
+    """Join the components of two keys held ``one`` and ``other`` times, ``requests`` times together, where they go."""
+    if requests * requests < BELOW_BOTH * one * other:
+        return
     for kind in range(2):
-        for key in range(counts.shape[0]):
+        needed = TIGHT * max(one, other) if kind == 0 else LOOSE * np.sqrt(one * other)
+        if requests >= needed:
+            left, right = _root(parent[kind], pair[0]), _root(parent[kind], pair[1])
+            parent[kind, max(left, right)] = min(left, right)
+
+
+@jit
+def link_keys(held: Lists, events: Any, counts: Ints) -> npt.NDArray[np.int32]:
+    """The tight and the loose component of every key, shape (2, keys), each by the lowest key number in it.
+
+    Two keys stand in one order wherever they meet (``covered``). So they are counted key by key: those after one are
+    few and stay in the cache, as a table of pairs does not.
+    """
+    keys = counts.shape[0]
+    parent = np.empty((2, keys), np.int32)
+    for key in range(keys):
+        parent[:, key] = key
+    weights = _weights(held, events, counts)
+    found, starts = _places(held, weights, keys)
+    together = np.zeros(keys, np.int64)
+    beside = np.empty(keys, np.int32)
+    for key in range(keys):
+        for other in _met(held, weights, found[starts[key] : starts[key + 1]], together, beside):
+            requests = together[other] / SAMPLED_ROWS
+            together[other] = 0
+            _link(parent, (key, other), requests, np.float64(counts[key]), np.float64(counts[other]))
+    for kind in range(2):
+        for key in range(keys):
             parent[kind, key] = _root(parent[kind], key)
     return parent
 
 
 @jit
-def assign(rows: Any, components: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+def _most_held(here: npt.NDArray[np.int32], width: int) -> int:
+    """The component that most of the first ``width`` are in, the first of those where several are; -1: all differ."""
+    most, found = 1, -1
+    for first in range(width):
+        same = 0
+        for other in range(width):
+            same += here[other] == here[first]
+        if same > most:
+            most, found = same, here[first]
+        if 2 * most >= width:  # no later one can be in more
+            break
+    return found
+
+
+@jit
+def assign(held: Lists, components: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
     """The component that holds most of each request's keys, at least two: tight, else loose (+ keys), else -1."""
-    template = np.full(rows.shape[0], -1, np.int32)
-    keys = components.shape[1]
-    for at in range(rows.shape[0]):
-        row = rows[at]
+    template = np.full(held.shape[0], -1, np.int32)
+    here = np.empty(KEYS_MAX, np.int32)
+    for at in range(held.shape[0]):
         for kind in range(2):
-            most = 1
-            for first in range(row["width"]):
-                here = components[kind, row["keys"][first]]
-                same = 0
-                for other in range(row["width"]):
-                    same += components[kind, row["keys"][other]] == here
-                if same > most:
-                    most = same
-                    template[at] = here + kind * keys
-            if template[at] >= 0:
+            width = 0
+            while width < KEYS_MAX and held[at, width] >= 0:
+                here[width] = components[kind, held[at, width]]
+                width += 1
+            found = _most_held(here, width)
+            if found >= 0:
+                template[at] = found + kind * components.shape[1]
                 break
     return template
 
@@ -179,51 +227,92 @@ def even_templates(of_row: Ints) -> float:
 
 
 @jit
-def _place(slots: npt.NDArray[np.int32], hashes: Any, groups: Any, at: int, group: int, value: np.uint64) -> int:
-    """The row that first held (group, value); ``at`` itself, which is then entered, where none did."""
+def _place(slots: npt.NDArray[np.int32], values: Any, at: int) -> int:
+    """The first place that holds the value of ``at``; ``at`` itself, which is then entered, where none did."""
     # Networks are numbers beside one another, not hashes: unmixed they would all queue for the same few slots.
-    folded = np.int64((value ^ (value >> np.uint64(32))) & np.uint64(0x7FFFFFFF)) + group * 40_503
+    value = values[at]
+    folded = np.int64((value ^ (value >> np.uint64(32))) & np.uint64(0x7FFFFFFF))
     mask = slots.shape[0] - 1
     slot = (folded * 0x5BD1E995 >> 16) & mask
     while slots[slot] != -1:
-        other = slots[slot]
-        if groups[other] == group and hashes[other] == value:
-            return int(other)
+        if values[slots[slot]] == value:
+            return int(slots[slot])
         slot = (slot + 1) & mask
     slots[slot] = at
     return at
 
 
 @jit
-def _facts(rows: Any, of_row: npt.NDArray[np.int64], count: int) -> tuple[Any, Any]:
-    """Per template [requests, customers, networks, located, first turns] and the share of collided requests."""
+def _different(slots: npt.NDArray[np.int32], values: Any) -> int:
+    """How many different values there are."""
+    count = 0
+    slots[:] = -1
+    for at in range(values.shape[0]):
+        count += _place(slots, values, at) == at
+    return count
+
+
+@jit
+def _collided(slots: npt.NDArray[np.int32], values: Any, customers: Any) -> int:
+    """How many rows have a value that rows of other customers have too."""
+    slots[:] = -1
+    owner = np.empty(values.shape[0], np.int32)
+    shared = np.zeros(values.shape[0], np.int64)
+    for at in range(values.shape[0]):
+        owner[at] = _place(slots, values, at)
+        if customers[owner[at]] != customers[at]:
+            shared[owner[at]] = 1
+    count = 0
+    for at in owner:
+        count += shared[at]
+    return count
+
+
+@jit
+def _by_template(of_row: Ints, count: int) -> tuple[npt.NDArray[np.int32], Ints]:
+    """The rows of each template, in their order, and where each template's begin."""
+    starts = np.zeros(count + 2, np.int64)
+    for at in range(of_row.shape[0]):
+        if of_row[at] >= 0:
+            starts[of_row[at] + 2] += 1
+    for group in range(count):
+        starts[group + 2] += starts[group + 1]
+    found = np.empty(starts[count + 1], np.int32)
+    for at in range(of_row.shape[0]):
+        if of_row[at] >= 0:
+            found[starts[of_row[at] + 1]] = at
+            starts[of_row[at] + 1] += 1
+    return found, starts
+
+
+@jit
+def _facts(rows: Any, of_row: Ints, count: int) -> tuple[Any, Any]:
+    """Per template [requests, customers, networks, located, first turns] and its collided requests."""
     facts = np.zeros((5, count), np.int64)
-    size = 16
-    while size < 2 * rows.shape[0]:
-        size *= 2
-    customers = np.full(size, -1, np.int32)
-    networks = np.full(size, -1, np.int32)
-    prompts = np.full(size, -1, np.int32)
-    owner = np.zeros(rows.shape[0], np.int32)
-    shared = np.zeros(rows.shape[0], np.bool_)
-    for at in range(rows.shape[0]):
-        group = of_row[at]
-        if group < 0:
-            continue
-        row = rows[at]
-        facts[0, group] += 1
-        facts[1, group] += _place(customers, rows["customer"], of_row, at, group, row["customer"]) == at
-        if row["network"] != 0:
-            facts[2, group] += _place(networks, rows["network"], of_row, at, group, row["network"]) == at
-            facts[3, group] += 1
-        facts[4, group] += (row["flags"] & FIRST_TURN) != 0
-        owner[at] = _place(prompts, rows["prompt"], of_row, at, group, row["prompt"])
-        if rows[owner[at]]["customer"] != row["customer"]:
-            shared[owner[at]] = True
     collided = np.zeros(count, np.float64)
-    for at in range(rows.shape[0]):
-        if of_row[at] >= 0 and shared[owner[at]]:
-            collided[of_row[at]] += 1.0
+    found, starts = _by_template(of_row, count)
+    most = 0
+    for group in range(count):
+        facts[0, group] = starts[group + 1] - starts[group]
+        most = max(most, facts[0, group])
+    columns = np.empty((3, most), np.uint64)
+    table = np.empty(4 * most + 16, np.int32)
+    for group in range(count):
+        mine = found[starts[group] : starts[group + 1]]
+        values = columns[:, : mine.shape[0]]
+        for at in range(mine.shape[0]):
+            row = rows[mine[at]]
+            values[0, at] = row["customer"]
+            values[1, at] = row["network"]
+            values[2, at] = row["prompt"]
+            facts[3, group] += row["network"] != 0
+            facts[4, group] += (row["flags"] & FIRST_TURN) != 0
+        size = 16
+        while size < 2 * mine.shape[0]:
+            size *= 2
+        facts[1, group] = _different(table[:size], values[0])
+        facts[2, group] = _different(table[:size], values[1]) - (facts[3, group] < facts[0, group])
+        collided[group] = _collided(table[:size], values[2], values[0])
     return facts, collided
 
 
@@ -247,10 +336,12 @@ def _renumber(of_row: npt.NDArray[np.int32], keys: int) -> tuple[npt.NDArray[np.
 
 
 def find_templates(rows: npt.NDArray[Any], keys: int) -> Templates:
-    """Group ``rows`` (COVERED records, whose keys are numbered below ``keys``) by template and gate each."""
-    held = np.arange(KEYS_MAX) < rows["width"][:, None]
-    counts = np.bincount(rows["keys"][held], minlength=keys)
-    of_row, count = _renumber(assign(rows, link_keys(rows, counts)), 2 * keys)
+    """Group ``rows`` (COVERED records, whose keys are numbered below ``keys``) by template and gate each.
+
+    A row with a single key is in none and counts for none: a common phrase until a second one turns hot.
+    """
+    held, counts = held_keys(rows["keys"], rows["width"], keys)
+    of_row, count = _renumber(assign(held, link_keys(held, rows["key"], counts)), 2 * keys)
     facts, collided = _facts(rows, of_row, count)
     requests, customers, networks, located, first = facts
     first_turns, collisions = first / np.maximum(requests, 1), collided / np.maximum(requests, 1)

@@ -23,7 +23,6 @@ DEEPER = {
     "models/doorkeeper.py:touch": 4,
     "models/fanin_kernel.py:fold": 4,
     "models/clusters.py:_shared": 4,
-    "models/templates.py:assign": 4,
     # A lock, then topics, their batches, the records of each.
     "streams/control.py:load": 4,
 }
