@@ -71,11 +71,7 @@ class Strings:
 
     def take(self, rows: npt.NDArray[np.integer]) -> Strings:
         """The texts at ``rows``, in that order."""
-        lengths = self.lengths[rows]
-        offsets = np.zeros(len(rows) + 1, np.int64)
-        np.cumsum(lengths, out=offsets[1:])
-        gather = np.repeat(self.offsets[:-1][rows] - offsets[:-1], lengths) + np.arange(offsets[-1])
-        return Strings(self.data[gather], offsets)
+        return Strings(*_taken(self.data, self.offsets, np.asarray(rows, np.int64)))
 
 
 class Lines(Sequence[bytes]):
@@ -112,6 +108,18 @@ class Lines(Sequence[bytes]):
         if np.diff(offsets).max() > bytes_max + 1 or (column[offsets[:-1]] <= _SPACE).any():
             return None
         return cls(Strings(column, offsets))
+
+
+@jit
+def _taken(data: Bytes, offsets: Int64, rows: Int64) -> tuple[Bytes, Int64]:
+    """The texts ``rows`` of a column, one after another, and their offsets."""
+    ends = np.zeros(rows.shape[0] + 1, np.int64)
+    for at in range(rows.shape[0]):
+        ends[at + 1] = ends[at] + offsets[rows[at] + 1] - offsets[rows[at]]
+    taken = np.empty(ends[-1], np.uint8)
+    for at in range(rows.shape[0]):
+        taken[ends[at] : ends[at + 1]] = data[offsets[rows[at]] : offsets[rows[at] + 1]]
+    return taken, ends
 
 
 _BLOCK = 64

@@ -64,6 +64,18 @@ def fill(index: Index, keys: npt.NDArray[np.uint64], first: int, end: int) -> No
         insert(index, keys[row], row)
 
 
+@jit
+def _moved_up(records: Records, kept: npt.NDArray[np.bool_]) -> int:
+    """Move the rows that are kept to the front, in their order; how many."""
+    left = 0
+    for at in range(kept.shape[0]):
+        if kept[at]:
+            if left < at:
+                records[left] = records[at]
+            left += 1
+    return left
+
+
 def rebuilt(keys: npt.NDArray[np.uint64], count: int, rows: int) -> Index:
     """A fresh index over the first ``count`` keys with room for ``rows``."""
     index = new_index(max(rows, count))
@@ -112,8 +124,8 @@ class Table:
             self.index = rebuilt(self.records["key"], len(self), 2 * needed)
 
     def keep(self, mask: npt.NDArray[np.bool_]) -> None:
-        """Drop the rows where ``mask`` is false and give their memory back."""
-        self.load(self.rows[mask])
+        """Drop the rows where ``mask`` is false, in place, and give memory back where most are dropped."""
+        self.cut(_moved_up(self.records, mask))
 
     def cut(self, count: int) -> None:
         """Drop all but the first ``count`` rows, in place where they fill a good part of the memory."""
