@@ -15,7 +15,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,7 @@ from mode import Service
 
 from models.errors import ConfigError, DistilwatchError
 from streams.admin import Admin
+from streams.assignor import Share
 from streams.config import Settings, client_options
 from streams.control import Control, ControlLog
 from streams.engine import Engine, EngineError
@@ -194,12 +195,15 @@ async def end_where_stuck(engines: Sequence[Engine]) -> None:
 class Worker:
     """Everything one process runs, in starting order."""
 
-    def __init__(self, settings: Settings, stages: StagesFactory) -> None:
+    def __init__(self, settings: Settings, stages: StagesFactory, counts: Mapping[str, int]) -> None:
+        """``counts`` are the partitions of each topic."""
         self.settings = settings
         self.topics = Topics(settings.kafka.prefix)
         self.metrics = Metrics()
         self.control = ControlLog(control_topics(self.topics))
-        self.engines = [Engine(spec, settings, self.metrics, self.control) for spec in stages(settings, self.topics)]
+        specs = stages(settings, self.topics)
+        shares = [Share(spec.input_topic, counts[spec.input_topic], spec.weight) for spec in specs]
+        self.engines = [Engine(spec, settings, self.metrics, self.control, shares=shares) for spec in specs]
         self.projection = Projection(settings, self.metrics) if settings.redis.url else None
         self.shell = make_shell(settings)
         add_control(self.shell, self.topics, self.metrics, self.control)
@@ -273,7 +277,7 @@ async def _run(settings: Settings, stages: StagesFactory) -> int:
         raise ConfigError(f"topics are missing, run `distilwatch topics create`: {', '.join(missing)}")
     # A sender must know how many partitions its receiver really has, whatever the setting for new topics says.
     actual = replace(kafka, partitions=counts[topics.sightings])
-    return await Worker(replace(settings, kafka=actual), stages).run()
+    return await Worker(replace(settings, kafka=actual), stages, counts).run()
 
 
 def run_worker(settings: Settings, stages: StagesFactory) -> int:

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 from aiokafka import ConsumerRebalanceListener, TopicPartition
@@ -19,6 +19,7 @@ from aiokafka.errors import KafkaError
 
 from models import reasons
 from models.errors import DistilwatchError
+from streams.assignor import Assignor, Share
 from streams.config import Settings, client_options
 from streams.control import ControlLog
 from streams.metrics import Metrics
@@ -63,6 +64,7 @@ class Engine(ConsumerRebalanceListener):  # type: ignore[misc]
         metrics: Metrics,
         control: ControlLog,
         outside: Outside = OUTSIDE,
+        shares: Sequence[Share] = (),
     ) -> None:
         self.spec = spec
         self.outside = outside
@@ -98,6 +100,7 @@ class Engine(ConsumerRebalanceListener):  # type: ignore[misc]
             session_timeout_ms=kafka.session_ms,
             heartbeat_interval_ms=max(200, kafka.session_ms // 5),
             max_partition_fetch_bytes=4 << 20,
+            partition_assignment_strategy=(Assignor(shares, kafka.slot),),
         )
 
     @property

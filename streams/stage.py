@@ -105,3 +105,4 @@ class StageSpec:
     make: Callable[[int, int], Stage]
     hurried_topic: str = ""  # an output of this topic does not wait for the next checkpoint
     follows: bool = False  # its input is what another stage has committed: few records, each a batch of many rows
+    weight: float = 1.0  # of all stages' processor time, the part of its partitions together

@@ -391,7 +391,7 @@ def factory(settings: Settings, topics: Topics) -> list[StageSpec]:
         return CampaignsStage(topics, announcer, settings.tenant)
 
     return [
-        StageSpec("observe", topics.requests, topics.observe_state, observe, hurried_topic=topics.early),
-        StageSpec("fanin", topics.sightings, topics.fanin_state, fanin, follows=True),
-        StageSpec("campaigns", topics.hubs, topics.campaigns_state, campaigns, follows=True),
+        StageSpec("observe", topics.requests, topics.observe_state, observe, hurried_topic=topics.early, weight=0.55),
+        StageSpec("fanin", topics.sightings, topics.fanin_state, fanin, follows=True, weight=0.2),
+        StageSpec("campaigns", topics.hubs, topics.campaigns_state, campaigns, follows=True, weight=0.25),
     ]
