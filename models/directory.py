@@ -217,6 +217,10 @@ class Directory:
             found[name] = days[name]
         return found[np.argsort(found["key"])]
 
+    def popular(self, name: str) -> Table:
+        """The table of all values of attribute ``name`` with their accounts, for kernels."""
+        return self._popularity[name]
+
     def popularity(self, name: str, values: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
         """Accounts in the whole fleet that carry each value of attribute ``name``."""
         table = self._popularity[name]

@@ -17,14 +17,18 @@ import numpy.typing as npt
 from models.clusters import Candidate
 from models.compiled import jit
 from models.directory import Directory
+from models.grouping import different, first_place, numbered, slots_for
 from models.sighting import BURST, REASONING
-from models.swarm import SETTLE_MS, second_lowest
+from models.swarm import SETTLE_MS, known_since
 from models.templates import Templates
 
 YOUNG_DAYS = 10
 PERSISTENT_HOURS = 12
 HUB_ACCOUNTS_MIN = 3
 MIXING_PAIRS_MIN = 60
+
+Ints = npt.NDArray[np.int64]
+Hashes = npt.NDArray[np.uint64]
 
 
 class Features(msgspec.Struct, frozen=True):
@@ -71,103 +75,99 @@ class Features(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True)
 class Core:
-    """The core's rows and profiles, gathered once for all features."""
+    """The core's covered requests and accounts, gathered once for all features."""
 
-    inside: npt.NDArray[np.int64]  # its covered rows
-    prompts: npt.NDArray[np.uint64]  # of each
-    networks: npt.NDArray[np.uint64]  # of each whose network is known
-    burst: int  # rows
-    reasoning: int  # rows
-    tokens: int  # of all rows
+    profiles: npt.NDArray[Any]  # of each account known
+    prompts: Hashes  # of each request
+    networks: Hashes  # of each whose network is known
+    used: Ints  # the template of each
+    known: Ints  # since when its shared text is
+    flags: npt.NDArray[np.uint16]
+    bounds: Ints  # where each account's begin, and the end
+    tokens: int  # of all
     several: int  # accounts that use at least two templates
-    last: npt.NDArray[np.int64]  # row of each account's newest covered request
-    profiles: npt.NDArray[Any]
 
 
 @jit
-def _gather(
-    rows: Any, of_row: Any, picked: Any, starts: Any, core: Any
-) -> tuple[Any, Any, Any, tuple[int, int, int, int]]:
-    """Rows, prompts and networks of the core accounts, and what there is to count over them."""
-    inside = np.empty(picked.shape[0], np.int64)
-    prompts = np.empty(picked.shape[0], np.uint64)
-    networks = np.empty(picked.shape[0], np.uint64)
-    count = located = burst = reasoning = tokens = several = 0
+def _gather(rows: Any, of_row: Ints, first_at: Ints, picked: Ints, starts: Ints, core: Any) -> Any:
+    """The requests of the core accounts as columns, where each account's begin, and what there is to count."""
+    prompts, networks = np.empty(picked.shape[0], np.uint64), np.empty(picked.shape[0], np.uint64)
+    used, known = np.empty(picked.shape[0], np.int64), np.empty(picked.shape[0], np.int64)
+    flags = np.empty(picked.shape[0], np.uint16)
+    bounds = np.zeros(core.shape[0] + 1, np.int64)
+    accounts = count = located = tokens = several = 0
     for account in range(core.shape[0]):
         if not core[account]:
             continue
         varied = False
-        for at in range(starts[account], starts[account + 1]):
-            row = rows[picked[at]]
-            inside[count] = picked[at]
-            prompts[count] = row["prompt"]
+        for at in picked[starts[account] : starts[account + 1]]:
+            row = rows[at]
+            prompts[count], used[count], flags[count] = row["prompt"], of_row[at], row["flags"]
+            known[count] = known_since(row, first_at)
+            tokens += row["tokens"]
+            varied |= used[count] != used[bounds[accounts]]
             count += 1
             if row["network"] != 0:
                 networks[located] = row["network"]
                 located += 1
-            burst += (row["flags"] & BURST) != 0
-            reasoning += (row["flags"] & REASONING) != 0
-            tokens += row["tokens"]
-            varied |= of_row[picked[at]] != of_row[picked[starts[account]]]
         several += varied
-    return inside[:count], prompts[:count], networks[:located], (burst, reasoning, tokens, several)
+        accounts += 1
+        bounds[accounts] = count
+    columns = prompts[:count], networks[:located], used[:count], known[:count], flags[:count], bounds[: accounts + 1]
+    return *columns, tokens, several
 
 
 def prepare(context: Context, candidate: Candidate) -> Core:
     """Gather the core accounts of ``candidate``."""
-    inside, prompts, networks, counts = _gather(
-        context.rows, context.templates.of_row, candidate.rows, candidate.starts, candidate.core
-    )
     known = context.directory.rows(candidate.account[candidate.core])
     profiles = context.directory.profiles.records[known[known >= 0]]
-    return Core(inside, prompts, networks, *counts, candidate.last[candidate.core], profiles)
+    picked = candidate.rows, candidate.starts, candidate.core
+    return Core(profiles, *_gather(context.rows, context.templates.of_row, context.key_first_at, *picked))
 
 
 @jit
-def _pairs(rows: Any, of_row: Any, picked: Any, starts: Any, core: Any) -> tuple[float, float, float, float]:
+def _flagged(flags: Any, flag: int) -> int:
+    count = 0
+    for each in flags:
+        count += (each & flag) != 0
+    return count
+
+
+@jit
+def _pairs(used: Ints, flags: Any, bounds: Ints, templates: int) -> tuple[float, float, float, float]:
     """Pairs of requests under one template and all pairs: within accounts, and over all requests."""
-    totals = np.zeros(of_row.max() + 1, np.int64)
-    own = np.zeros(of_row.max() + 1, np.int64)
+    totals = np.zeros(templates, np.int64)
+    own = np.zeros(templates, np.int64)
     same = within = count = 0.0
-    for account in range(core.shape[0]):
-        if not core[account]:
-            continue
+    for account in range(bounds.shape[0] - 1):
         sent = 0
-        for at in range(starts[account], starts[account + 1]):
-            if (rows[picked[at]]["flags"] & BURST) == 0:
-                used = of_row[picked[at]]
-                same += own[used]
-                own[used] += 1
-                totals[used] += 1
+        for at in range(bounds[account], bounds[account + 1]):
+            if (flags[at] & BURST) == 0:
+                same += own[used[at]]
+                own[used[at]] += 1
+                totals[used[at]] += 1
                 sent += 1
-        for at in range(starts[account], starts[account + 1]):
-            own[of_row[picked[at]]] = 0
+        for at in range(bounds[account], bounds[account + 1]):
+            own[used[at]] = 0
         within += sent * (sent - 1) / 2
         count += sent
     alike = 0.0
-    for used in totals:
-        alike += used * (used - 1) / 2
+    for each in totals:
+        alike += each * (each - 1) / 2
     return same, within, alike, count * (count - 1) / 2
 
 
-def _mixing(context: Context, candidate: Candidate) -> float:
+def _mixing(context: Context, core: Core) -> float:
     """How much likelier two requests of one account share a template than two requests of different accounts.
 
     1 where everyone draws from one list alike, as a dispatcher deals; people have favourites. Requests that follow
     within five minutes are left out, as they tend to be the same task.
     """
-    same, within, alike, pairs = _pairs(
-        context.rows, context.templates.of_row, candidate.rows, candidate.starts, candidate.core
-    )
+    templates, used = numbered(core.used, context.scratch)
+    same, within, alike, pairs = _pairs(used, core.flags, core.bounds, len(templates))
     if within < MIXING_PAIRS_MIN or alike <= same or pairs <= within:
         return -1.0
     return (same / within) / ((alike - same) / (pairs - within))
-
-
-def _distinct(values: npt.NDArray[Any]) -> int:
-    """How many different values there are; a few times cheaper on short arrays than to list them."""
-    ordered = np.sort(values)
-    return int(np.count_nonzero(ordered[1:] != ordered[:-1])) + (len(ordered) > 0)
 
 
 def _evenness(covered: npt.NDArray[np.int64]) -> tuple[float, float]:
@@ -181,6 +181,28 @@ def _evenness(covered: npt.NDArray[np.int64]) -> tuple[float, float]:
     return (float(third * first / (second * second)), float(second / first)) if second >= 60 else (-1.0, -1.0)
 
 
+@jit
+def _shared(values: Any, customers: Any) -> tuple[int, int, int, int]:
+    """Values of at least HUB_ACCOUNTS_MIN customers; customers on one, on the largest, and in all."""
+    count = values.shape[0]
+    owners, pairs, everyone, on_hub = slots_for(count), slots_for(count), slots_for(count), slots_for(count)
+    owner, pair = np.zeros(count, np.int64), np.zeros(count, np.uint64)
+    users = np.zeros(count, np.int64)
+    hubs = part = top = total = 0
+    for at in range(count):
+        total += first_place(everyone, customers, at) == at
+        owner[at] = first_place(owners, values, at) if values[at] != 0 else -1
+        if owner[at] >= 0:  # the same customer on the same value is the same pair
+            pair[at] = first_place(everyone, customers, at) * 0x9E3779B1 + owner[at]
+            users[owner[at]] += first_place(pairs, pair, at) == at
+    for at in range(count):
+        if owner[at] >= 0 and users[owner[at]] >= HUB_ACCOUNTS_MIN:
+            part += first_place(on_hub, customers, at) == at
+            hubs += owner[at] == at
+            top = max(top, users[owner[at]])
+    return hubs, part, top, total
+
+
 def _hubs(profiles: npt.NDArray[Any], name: str) -> tuple[int, float, float]:
     """Values shared by several customers: how many, the part of the customers on one, the part on the largest.
 
@@ -188,27 +210,34 @@ def _hubs(profiles: npt.NDArray[Any], name: str) -> tuple[int, float, float]:
     """
     if not len(profiles):
         return 0, 0.0, 0.0
-    values, customers = profiles[name], profiles["customer"]
-    order = np.lexsort((customers, values))
-    values, customers = values[order], customers[order]
-    pair = values != 0
-    pair[1:] &= (values[1:] != values[:-1]) | (customers[1:] != customers[:-1])
-    values, users = values[pair], customers[pair]
-    ends = np.flatnonzero(np.append(values[1:] != values[:-1], True)) + 1 if len(values) else np.zeros(0, np.int64)
-    counts = np.diff(ends, prepend=0)
-    hubs = counts >= HUB_ACCOUNTS_MIN
-    everyone = _distinct(customers)
-    part = _distinct(users[np.repeat(hubs, counts)]) / everyone
-    return int(hubs.sum()), float(part), float(counts[hubs].max(initial=0) / everyone)
+    hubs, part, top, everyone = _shared(profiles[name], profiles["customer"])
+    return int(hubs), float(part / everyone), float(top / everyone)
+
+
+@jit
+def _commonest(values: Any) -> tuple[int, int]:
+    """Where the commonest value other than 0 is first found, the lowest of those as common, and how common it is."""
+    slots = slots_for(values.shape[0])
+    counts = np.zeros(values.shape[0], np.int64)
+    best = -1
+    for at in range(values.shape[0]):
+        if values[at] != 0:
+            counts[first_place(slots, values, at)] += 1
+    for at in range(values.shape[0]):
+        if counts[at] > 0 and (
+            best < 0 or counts[at] > counts[best] or (counts[at] == counts[best] and values[at] < values[best])
+        ):
+            best = at
+    return best, counts[best] if best >= 0 else 0
 
 
 def _client(core: Core, directory: Directory) -> tuple[float, float]:
     """The commonest client of the core: times commoner than in the fleet, and its part of the core."""
-    values, counts = np.unique(core.profiles["client"][core.profiles["client"] != 0], return_counts=True)
-    if not len(values):
+    values = core.profiles["client"]
+    top, count = _commonest(values)
+    if top < 0:
         return 1.0, 0.0
-    top = int(np.argmax(counts))
-    part = counts[top] / len(core.profiles)
+    part = count / len(values)
     fleet = directory.popularity("client", values[top : top + 1])[0] / max(len(directory), 1)
     return float(part / max(fleet, 1e-9)), float(part)
 
@@ -231,19 +260,20 @@ class Context:
     now_ms: int
     young_fleet: float = field(init=False)  # share of all known accounts younger than ten days
     arrivals: npt.NDArray[np.int64] = field(init=False)  # when each account was first seen, ascending
+    scratch: npt.NDArray[np.int32] = field(init=False)  # of `numbered`, for templates
 
     def __post_init__(self) -> None:
+        self.scratch = np.full(len(self.templates.requests), -1, np.int32)
         self.arrivals = np.sort(self.directory.profiles.rows["ts"])
         self.young_fleet = _young(self.directory.profiles.rows, self.now_ms)
 
 
-def _novelty(context: Context, inside: npt.NDArray[np.int64], profiles: npt.NDArray[Any]) -> tuple[float, float, float]:
+def _novelty(context: Context, first: Ints, profiles: npt.NDArray[Any]) -> tuple[float, float, float]:
     """Share of new requests; share of accounts that came with the templates, in the core and in the fleet.
 
     What was hot before the watch had settled counts as known, so a campaign older than the watch gets no credit here.
     """
     settled = context.watch_start_ms + SETTLE_MS
-    first = second_lowest(context.rows, context.key_first_at, inside)
     new = float((first >= settled).mean())
     if new < 0.5:
         return new, -1.0, -1.0
@@ -258,20 +288,20 @@ def measure(context: Context, candidate: Candidate) -> Features:
     rows, templates, directory, now_ms = context.rows, context.templates, context.directory, context.now_ms
     core = prepare(context, candidate)
     counts = candidate.covered[candidate.core].astype(np.float64)
-    requests, accounts = len(core.inside), len(counts)
-    follow_ups = rows["follow_ups_24h"][core.last] / np.maximum(rows["requests_24h"][core.last], 1)
-    hours = rows["hours_24h"][core.last]
+    requests, accounts, last = len(core.prompts), len(counts), candidate.last[candidate.core]
+    follow_ups = rows["follow_ups_24h"][last] / np.maximum(rows["requests_24h"][last], 1)
+    hours = rows["hours_24h"][last]
     payment, network = _hubs(core.profiles, "payment"), _hubs(core.profiles, "network")
     client_lift, client_part = _client(core, directory)
     weights = templates.requests[candidate.templates]
     evenness, rate = _evenness(candidate.covered)
-    novelty = _novelty(context, core.inside, core.profiles)
+    novelty = _novelty(context, core.known, core.profiles)
     return Features(
         accounts=accounts,
-        customers=_distinct(rows["customer"][core.last]),
+        customers=int(different(rows["customer"][last])),
         touched=len(candidate.account),
         requests=requests,
-        networks=_distinct(core.networks),
+        networks=int(different(core.networks)),
         network_top=network[2],
         templates=len(candidate.templates),
         mean_requests=float(counts.mean()),
@@ -279,17 +309,17 @@ def measure(context: Context, candidate: Candidate) -> Features:
         evenness=evenness,
         rate=rate,
         several_templates=core.several / accounts,
-        mixing=_mixing(context, candidate),
-        burst=core.burst / requests,
+        mixing=_mixing(context, core),
+        burst=_flagged(core.flags, BURST) / requests,
         follow_up=float(follow_ups.mean()),
         persistent=float((hours >= PERSISTENT_HOURS).mean()),
         hours=float(hours.mean()),
         share=float(np.median(candidate.share[candidate.core])),
         repeats=float(np.average(templates.collisions[candidate.templates], weights=weights)),
-        distinct_prompts=_distinct(core.prompts) / requests,
+        distinct_prompts=different(core.prompts) / requests,
         young=_young(core.profiles, now_ms),
         young_fleet=context.young_fleet,
-        reasoning=core.reasoning / requests,
+        reasoning=_flagged(core.flags, REASONING) / requests,
         payment_hubs=payment[0],
         payment_part=payment[1],
         payment_top=payment[2],

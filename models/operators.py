@@ -9,11 +9,15 @@ sharing which avoid each other prove two operators; where nothing is shared noth
 from __future__ import annotations
 
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from models.compiled import jit
 from models.directory import Directory
+from models.grouping import first_place, slots_for
+from models.table import Index, find
 
 KINDS = ("payment", "network", "client", "email_domain")
 ACCOUNTS_MIN = 12  # of each operator
@@ -24,12 +28,58 @@ OWN_PART = 0.5  # of the fleet's accounts with a value that must be in the clust
 Bools = npt.NDArray[np.bool_]
 
 
+@jit
+def _crowded(values: Any, places: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Which of ``places`` have a value that several have, and a few besides: most have one of their own.
+
+    A byte for each slot that a value may fall into says so without comparing any.
+    """
+    size = 64
+    while size < 4 * places.shape[0]:
+        size *= 2
+    seen = np.zeros(size, np.uint8)
+    slots = np.zeros(places.shape[0], np.int64)
+    for at in range(places.shape[0]):
+        value = values[places[at]] if places[at] >= 0 else np.uint64(0)
+        folded = np.int64((value ^ (value >> np.uint64(32))) & np.uint64(0x7FFFFFFF))
+        slots[at] = (folded * 0x5BD1E995 >> 16) & (size - 1) if value != 0 else -1
+        if slots[at] >= 0:
+            seen[slots[at]] = min(seen[slots[at]] + 1, 2)
+    found = np.empty(places.shape[0], np.int64)
+    count = 0
+    for at in range(places.shape[0]):
+        if slots[at] >= 0 and seen[slots[at]] == 2:
+            found[count] = at
+            count += 1
+    return found[:count]
+
+
+@jit
+def _own(values: Any, popular: tuple[Index, Any]) -> Bools:
+    """Which values occur several times here, and not much more often in the fleet."""
+    slots = slots_for(values.shape[0])
+    owner = np.empty(values.shape[0], np.int64)
+    counts = np.zeros(values.shape[0], np.int64)
+    for at in range(values.shape[0]):
+        owner[at] = first_place(slots, values, at)
+        counts[owner[at]] += 1
+    own = np.zeros(values.shape[0], np.bool_)
+    for at in range(values.shape[0]):
+        if owner[at] == at and counts[at] >= 2:
+            known = find(popular[0], popular[1]["key"], values[at])
+            own[at] = known < 0 or counts[at] >= OWN_PART * popular[1][known]["accounts"]
+        own[at] = own[owner[at]]
+    return own
+
+
 def _sharing(directory: Directory, places: npt.NDArray[np.int64], kind: str) -> Bools:
     """Which accounts have a value of ``kind`` in common with others of the cluster and few outside it."""
-    values = np.where(places >= 0, directory.profiles.records[kind][np.maximum(places, 0)], 0)
-    known, of_account, counts = np.unique(values, return_inverse=True, return_counts=True)
-    own = (counts >= 2) & (known != 0) & (counts >= OWN_PART * directory.popularity(kind, known))
-    shared: Bools = own[of_account]
+    values = directory.profiles.records[kind]
+    shared = np.zeros(len(places), np.bool_)
+    crowded = _crowded(values, places)
+    if len(crowded):
+        popular = directory.popular(kind)
+        shared[crowded] = _own(values[places[crowded]], (popular.index, popular.records))
     return shared
 
 

@@ -44,16 +44,21 @@ class Swarm:
 
 
 @jit
+def known_since(row: Any, key_first_at: Any) -> Any:
+    """Since when the shared text of a row is known, by its second oldest key: one old phrase says nothing."""
+    lowest = second = np.int64(NEVER)
+    for place in range(row["width"]):
+        first = key_first_at[row["keys"][place]]
+        second = min(second, max(first, lowest))
+        lowest = min(first, lowest)
+    return second
+
+
+@jit
 def _second_lowest(rows: Any, key_first_at: Any, picked: Any) -> Any:
     known = np.empty(picked.shape[0], np.int64)
     for at in range(picked.shape[0]):
-        row = rows[picked[at]]
-        lowest = second = np.int64(NEVER)
-        for place in range(row["width"]):
-            first = key_first_at[row["keys"][place]]
-            second = min(second, max(first, lowest))
-            lowest = min(first, lowest)
-        known[at] = second
+        known[at] = known_since(rows[picked[at]], key_first_at)
     return known
 
 

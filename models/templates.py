@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from models.compiled import jit
 from models.covered import KEYS_MAX
+from models.grouping import by_number, different, first_place, slots_for
 from models.sighting import FIRST_TURN
 
 LOOSE = 0.4
@@ -227,39 +228,13 @@ def even_templates(of_row: Ints) -> float:
 
 
 @jit
-def _place(slots: npt.NDArray[np.int32], values: Any, at: int) -> int:
-    """The first place that holds the value of ``at``; ``at`` itself, which is then entered, where none did."""
-    # Networks are numbers beside one another, not hashes: unmixed they would all queue for the same few slots.
-    value = values[at]
-    folded = np.int64((value ^ (value >> np.uint64(32))) & np.uint64(0x7FFFFFFF))
-    mask = slots.shape[0] - 1
-    slot = (folded * 0x5BD1E995 >> 16) & mask
-    while slots[slot] != -1:
-        if values[slots[slot]] == value:
-            return int(slots[slot])
-        slot = (slot + 1) & mask
-    slots[slot] = at
-    return at
-
-
-@jit
-def _different(slots: npt.NDArray[np.int32], values: Any) -> int:
-    """How many different values there are."""
-    count = 0
-    slots[:] = -1
-    for at in range(values.shape[0]):
-        count += _place(slots, values, at) == at
-    return count
-
-
-@jit
-def _collided(slots: npt.NDArray[np.int32], values: Any, customers: Any) -> int:
+def _collided(values: Any, customers: Any) -> int:
     """How many rows have a value that rows of other customers have too."""
-    slots[:] = -1
+    slots = slots_for(values.shape[0])
     owner = np.empty(values.shape[0], np.int32)
     shared = np.zeros(values.shape[0], np.int64)
     for at in range(values.shape[0]):
-        owner[at] = _place(slots, values, at)
+        owner[at] = first_place(slots, values, at)
         if customers[owner[at]] != customers[at]:
             shared[owner[at]] = 1
     count = 0
@@ -269,34 +244,12 @@ def _collided(slots: npt.NDArray[np.int32], values: Any, customers: Any) -> int:
 
 
 @jit
-def _by_template(of_row: Ints, count: int) -> tuple[npt.NDArray[np.int32], Ints]:
-    """The rows of each template, in their order, and where each template's begin."""
-    starts = np.zeros(count + 2, np.int64)
-    for at in range(of_row.shape[0]):
-        if of_row[at] >= 0:
-            starts[of_row[at] + 2] += 1
-    for group in range(count):
-        starts[group + 2] += starts[group + 1]
-    found = np.empty(starts[count + 1], np.int32)
-    for at in range(of_row.shape[0]):
-        if of_row[at] >= 0:
-            found[starts[of_row[at] + 1]] = at
-            starts[of_row[at] + 1] += 1
-    return found, starts
-
-
-@jit
 def _facts(rows: Any, of_row: Ints, count: int) -> tuple[Any, Any]:
     """Per template [requests, customers, networks, located, first turns] and its collided requests."""
     facts = np.zeros((5, count), np.int64)
     collided = np.zeros(count, np.float64)
-    found, starts = _by_template(of_row, count)
-    most = 0
-    for group in range(count):
-        facts[0, group] = starts[group + 1] - starts[group]
-        most = max(most, facts[0, group])
-    columns = np.empty((3, most), np.uint64)
-    table = np.empty(4 * most + 16, np.int32)
+    found, starts = by_number(of_row, count)
+    columns = np.empty((3, found.shape[0]), np.uint64)
     for group in range(count):
         mine = found[starts[group] : starts[group + 1]]
         values = columns[:, : mine.shape[0]]
@@ -307,12 +260,10 @@ def _facts(rows: Any, of_row: Ints, count: int) -> tuple[Any, Any]:
             values[2, at] = row["prompt"]
             facts[3, group] += row["network"] != 0
             facts[4, group] += (row["flags"] & FIRST_TURN) != 0
-        size = 16
-        while size < 2 * mine.shape[0]:
-            size *= 2
-        facts[1, group] = _different(table[:size], values[0])
-        facts[2, group] = _different(table[:size], values[1]) - (facts[3, group] < facts[0, group])
-        collided[group] = _collided(table[:size], values[2], values[0])
+        facts[0, group] = mine.shape[0]
+        facts[1, group] = different(values[0])
+        facts[2, group] = different(values[1]) - (facts[3, group] < mine.shape[0])
+        collided[group] = _collided(values[2], values[0])
     return facts, collided
 
 
