@@ -17,6 +17,9 @@ HANDFUL, LARGE, VERY_LARGE = 20, 100, 400  # committed accounts
 LIST_MIN = 3  # templates from which a cluster works through a list
 WIDE = 0.6  # share of its accounts that use several, to say that it does
 BYSTANDERS = 0.3  # share of committed among all who touched the templates, below which most are passers-by
+CAME_ONCE = 2.0  # requests an account, below which the core stands on having come with the templates
+TOGETHER = 0.8
+"""The same where nobody has come round: of pools 0.85 and more are alike, of prompts that go round 0.65 to 0.7."""
 AGED, AWOKEN = 0.3, 0.9  # share of young accounts at the most, of accounts that came with the templates at the least
 OLD = 0.2  # share of new templates up to which a cluster is as old as the watch
 NEW = 0.8  # share of new templates from which a cluster has come since the watch had settled
@@ -212,14 +215,19 @@ def _passed_by(features: Features) -> bool:
 
 
 def _bystanders(features: Features) -> Iterator[Evidence]:
-    value, again = features.core_part, _coming_again(features)
-    if not _passed_by(features):
-        return
-    text = (
-        f"Only {_percent(value)} of the {features.touched:,} accounts that used the templates came back to them as a "
-        "member does; a prompt that goes round is tried once or twice."
-    )
-    yield Evidence("bystanders", value, again, "share", -3.0, text)
+    value = features.core_part
+    if _passed_by(features):
+        text = (
+            f"Only {_percent(value)} of the {features.touched:,} accounts that used the templates came back to them as "
+            "a member does; a prompt that goes round is tried once or twice."
+        )
+        yield Evidence("bystanders", value, _coming_again(features), "share", -4.0, text)
+    elif features.rate <= 0 and features.mean_requests < CAME_ONCE and value < TOGETHER:
+        text = (
+            f"Nobody has come back to the templates yet, and only {_percent(value)} of the {features.touched:,} "
+            "accounts that used them came with them and send little else; a prompt that goes round is tried by all sorts."
+        )
+        yield Evidence("bystanders", value, 1.0, "share", -2.0, text)
 
 
 def _devotion(features: Features) -> Iterator[Evidence]:

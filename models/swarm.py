@@ -20,13 +20,18 @@ from models.templates import Templates
 
 SETTLE_MS = 6 * 3_600_000
 """What is in use in the first six hours of the watch may have been so for months."""
-ARRIVED_MS = 3_600_000  # an account came with a template if it appeared at most this long before it turned hot
-CUSTOMERS_MIN = 12  # of one template
+ARRIVED_MS = 7_200_000
+"""An account came with a template if it appeared at most this long before it turned hot: 200 accounts that work
+through forty templates at one request an hour need an hour and a half to make one hot."""
 FRESH_MIN = 0.8  # share of a template's requests from accounts that came with it
 REPEATING_MAX = 0.4  # share of a template's requests from accounts that have come round again
 COLLISIONS_MAX = 0.10  # share of prompts sent word for word by others: a rush of new people asks the same things
-ACCOUNTS_MIN = 200  # of all such templates together
+ACCOUNTS_MIN = 100  # of all such templates together
 TEMPLATES_MIN = 3
+MOMENTS = 4  # parts of the swarm's time, of as many requests each
+OUT_OF_STEP = 4.0
+"""Above this ratio of a template's chi-square over ``MOMENTS`` to its degrees of freedom it has a time of its own."""
+APART = 0.05  # part of the greatest chi-square possible that is no difference, however many the requests
 NEVER = (1 << 63) - 1
 
 
@@ -75,6 +80,25 @@ def second_lowest(
     return known
 
 
+def _in_step(at: npt.NDArray[np.int64], used: npt.NDArray[Any], chosen: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Which templates are in use when the others are: a dispatcher deals all of its list, and each fashion has its day.
+
+    Pearson's test of homogeneity, one template against the uses of all ``chosen``.
+    """
+    mine = chosen[used]
+    at, used = at[mine], used[mine]
+    if not len(at):
+        return chosen
+    moment = np.searchsorted(np.quantile(at, np.arange(1, MOMENTS) / MOMENTS), at, side="right")
+    uses = np.bincount(used * MOMENTS + moment, minlength=len(chosen) * MOMENTS).reshape(-1, MOMENTS)
+    total = uses.sum(axis=1)
+    usual = np.outer(total, uses.sum(axis=0) / len(at))
+    chi_square = ((uses - usual) ** 2 / np.where(usual > 0, usual, 1.0)).sum(axis=1)
+    freedom = MOMENTS - 1
+    step: npt.NDArray[np.bool_] = chi_square <= np.maximum(OUT_OF_STEP * freedom, freedom + APART * freedom * total)
+    return step
+
+
 History = tuple[Directory, npt.NDArray[np.int64], int]
 """Who the accounts are, when each key was first hot, and when the watch had settled."""
 
@@ -92,8 +116,7 @@ def find_swarm(
     nothing = Swarm.none(len(rows), count)
     gathered = np.bincount(templates.of_row[templates.of_row >= 0], repeating[templates.of_row >= 0], count)
     single = gathered <= REPEATING_MAX * templates.requests
-    possible = templates.gated & single & (templates.customers >= CUSTOMERS_MIN)
-    possible &= templates.collisions <= COLLISIONS_MAX
+    possible = templates.gated & single & (templates.collisions <= COLLISIONS_MAX)
     inside = np.flatnonzero(templates.of_row >= 0)
     inside = inside[possible[templates.of_row[inside]]]
     if not len(inside):
@@ -107,6 +130,7 @@ def find_swarm(
     fresh = directory.first_seen(rows["account"][inside]) >= since[used] - ARRIVED_MS
     part = np.bincount(used, weights=fresh, minlength=count) / np.maximum(templates.requests, 1)
     chosen = possible & (part >= FRESH_MIN)
+    chosen &= _in_step(rows["ts"][inside], used, chosen)
     mine = chosen[used] & fresh
     if chosen.sum() < TEMPLATES_MIN or len(np.unique(rows["customer"][inside[mine]])) < ACCOUNTS_MIN:
         return nothing

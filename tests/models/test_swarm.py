@@ -75,13 +75,26 @@ def test_it_takes_several_templates(templates, expected):
 
 
 @pytest.mark.parametrize(("accounts", "expected"), [(ACCOUNTS_MIN, True), (ACCOUNTS_MIN - 1, False)])
-def test_it_takes_two_hundred_accounts(accounts, expected):
+def test_it_takes_enough_accounts(accounts, expected):
     assert found(accounts=accounts, templates=4) is expected
+
+
+def test_a_template_with_a_time_of_its_own_is_no_part_of_one():
+    rows = covered([(at, template(at % 6)) for at in range(300)])
+    of_row = np.arange(300) % 6
+    rows["ts"] = START + np.arange(300) * 1000
+    rows["ts"][of_row == 5] = START + 290_000 + np.arange(50)  # the other five are in use all the time
+    directory, first = directory_of(range(300), ts=START), np.full(keys_of(rows), HOT, np.int64)
+    templates = templates_of(rows)
+    swarm = find_swarm(rows, templates, np.zeros(len(rows), np.bool_), (directory, first, SETTLED))
+    assert swarm.fresh.tolist() == (of_row != 5).tolist()
+    rows["ts"] = START + of_row * 3_600_000 + np.arange(300)  # each has its own hour, as fashions have
+    assert not find_swarm(rows, templates, np.zeros(len(rows), np.bool_), (directory, first, SETTLED)).templates.any()
 
 
 def test_accounts_of_one_customer_are_one():
     rows = covered([(at, template(at % 6)) for at in range(300)])
-    rows["customer"] = rows["account"] % np.uint64(150)
+    rows["customer"] = rows["account"] % np.uint64(ACCOUNTS_MIN - 1)
     first = np.full(keys_of(rows), HOT)
     assert not find_swarm(
         rows, templates_of(rows), np.zeros(len(rows), np.bool_), (directory_of(range(300)), first, SETTLED)
