@@ -15,6 +15,7 @@ from models.compiled import jit
 from models.event import MISSING
 from models.sighting import BURST, ERROR, FIRST_TURN, FOLLOW_UP, REASONING, REFUSED, SHORT, TOOLS
 from models.table import find, insert
+from models.words import set_bits
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -206,12 +207,7 @@ def _trips(account: Any, limits: npt.NDArray[np.int64]) -> int:
         crossed |= FIREHOSE
     if account["reasoning_24h"] >= limits[1] and 100 * account["reasoning_24h"] >= limits[2] * account["requests_24h"]:
         crossed |= REASONING_VOLUME
-    buckets = 0
-    seen = account["networks"][0]
-    while seen != np.uint64(0):
-        seen &= seen - np.uint64(1)
-        buckets += 1
-    if buckets >= limits[3]:
+    if set_bits(account["networks"][0]) >= limits[3]:
         crossed |= MANY_NETWORKS
     if account["requests_24h"] >= BUSY_REQUESTS:
         crossed |= BUSY

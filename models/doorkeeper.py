@@ -8,11 +8,13 @@ the filter of the same name in TinyLFU (Einziger, Friedman, Manes 2017), with th
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
 from models.admission import UNSET
-from models.compiled import jit
+from models.compiled import jit, jit_part
 
 CELLS = 8  # one cache line
 CHAIN = 4  # buckets a key may spill over
@@ -23,10 +25,12 @@ TICK_MS = 600_000
 EXPIRE_MS = 24 * 3_600_000  # a pass over all cells; must be far below the 57 days after which an age looks young again
 Cells = npt.NDArray[np.uint64]
 
+_IDENTITY = np.uint64(0xFFFFFFFF_0000C000)
+"""What of a cell tells its key: the bits of the key, and how far it spilled."""
 ABSENT, SAME, OTHER, HANDED_ON = 0, 1, 2, 3
 
 
-@jit
+@jit_part
 def _customer_tag(customer: np.uint64) -> np.uint64:
     """Sixteen bits of the customer that are neither 0 nor the mark."""
     tag = (customer >> np.uint64(20)) & np.uint64(0xFFFF)
@@ -35,51 +39,75 @@ def _customer_tag(customer: np.uint64) -> np.uint64:
     return tag
 
 
-@jit
+@jit_part
 def _age(tick: int, value: np.uint64) -> int:
     """Ticks since the cell's last use; a use from before it (order within the lateness) is no age."""
     age = int((tick - np.int64(value & np.uint64(TICKS))) & TICKS)
     return 0 if age > TICKS // 2 else age
 
 
-@jit
-def _cell(tag: np.uint64, owner: np.uint64, step: int, tick: int) -> np.uint64:
+@jit_part
+def _spilled(step: int) -> Any:
+    return np.uint64(step << 14)
+
+
+@jit_part
+def _cell(tag: np.uint64, owner: np.uint64, step: int, tick: int) -> Any:
     return (tag << np.uint64(32)) | (owner << np.uint64(16)) | np.uint64((step << 14) | tick)
 
 
-@jit
+@jit_part
 def bucket_of(key: np.uint64, cells: Cells) -> np.uint64:
     """The bucket in which the search for ``key`` begins."""
     return (key >> np.uint64(16)) & np.uint64(cells.shape[0] - 1)
 
 
-@jit
+@jit_part
+def _enter(
+    cells: Cells, counts: npt.NDArray[np.int64], bucket: Any, fresh: Any, found: tuple[int, int, int], window: int
+) -> int:
+    """Put the key of the cell ``fresh``, which nobody knew, into its chain.
+
+    ``found`` is (step, cell, age): the first empty cell, or the end of the chain, and the greatest age before it. A
+    cell unused for longest is taken where it has expired, and where none is empty.
+    """
+    step, cell, oldest = found
+    if step < CHAIN and oldest <= window:
+        counts[0] += 1
+        cells[(bucket + np.uint64(step)) & np.uint64(cells.shape[0] - 1), np.uint64(cell)] = fresh + _spilled(step)
+        return ABSENT
+    counts[1] += oldest <= window
+    tick = int(np.int64(fresh & np.uint64(TICKS)))
+    for step in range(CHAIN):
+        place = (bucket + np.uint64(step)) & np.uint64(cells.shape[0] - 1)
+        for cell in range(CELLS):
+            if _age(tick, cells[place, np.uint64(cell)]) == oldest:
+                cells[place, np.uint64(cell)] = fresh + _spilled(step)
+                return ABSENT
+    return ABSENT
+
+
+@jit_part
 def touch(
     cells: Cells, counts: npt.NDArray[np.int64], key: np.uint64, customer: np.uint64, ts: int, window: int
 ) -> int:
     """Note a use of ``key`` and say what was known: nobody, the same customer, another, or handed on already.
 
     ``counts`` is [cells ever filled, live cells evicted]; ``window`` is in ticks. After ``OTHER`` the key counts as
-    handed on.
+    handed on. Most keys are new: the way to an empty cell asks of each cell before it whether it is the key's, and
+    how old the oldest is, without a branch on what is as good as random.
     """
-    identity = key >> np.uint64(16)
-    tag = (identity >> np.uint64(16)) & np.uint64(0xFFFFFFFF)
-    mask = np.uint64(cells.shape[0] - 1)
-    tick = int((ts // TICK_MS) & TICKS)
-    mine = _customer_tag(customer)
-    free_bucket, free_cell, free_step, free_age = -1, 0, 0, -1
+    tag, tick, mine = key >> np.uint64(32), int((ts // TICK_MS) & TICKS), _customer_tag(customer)
+    bucket, oldest = bucket_of(key, cells), -1
     for step in range(CHAIN):
-        place = int(np.int64((identity + np.uint64(step)) & mask))
+        place = (bucket + np.uint64(step)) & np.uint64(cells.shape[0] - 1)
+        wanted = (tag << np.uint64(32)) + _spilled(step)
         for cell in range(CELLS):
-            value = cells[place, cell]
+            value = cells[place, np.uint64(cell)]
             if value == np.uint64(0):
-                if free_age <= window:
-                    free_bucket, free_cell, free_step = place, cell, step
-                    counts[0] += 1
-                cells[free_bucket, free_cell] = _cell(tag, mine, free_step, tick)
-                return ABSENT
+                return _enter(cells, counts, bucket, _cell(tag, mine, 0, tick), (step, cell, oldest), window)
             age = _age(tick, value)
-            if (value >> np.uint64(32)) == tag and np.int64((value >> np.uint64(14)) & np.uint64(3)) == step:
+            if (value ^ wanted) & _IDENTITY == np.uint64(0):
                 owner = (value >> np.uint64(16)) & np.uint64(0xFFFF)
                 state = HANDED_ON if owner == np.uint64(SHARED) else (SAME if owner == mine else OTHER)
                 if age > window:
@@ -87,14 +115,10 @@ def touch(
                 elif state == OTHER:
                     owner = np.uint64(SHARED)
                 newest = tick if age > 0 or state == ABSENT else int(np.int64(value & np.uint64(TICKS)))
-                cells[place, cell] = _cell(tag, owner, step, newest)
+                cells[place, np.uint64(cell)] = _cell(tag, owner, step, newest)
                 return state
-            if age > free_age:
-                free_bucket, free_cell, free_step, free_age = place, cell, step, age
-    if free_age <= window:
-        counts[1] += 1
-    cells[free_bucket, free_cell] = _cell(tag, mine, free_step, tick)
-    return ABSENT
+            oldest = max(oldest, age)
+    return _enter(cells, counts, bucket, _cell(tag, mine, 0, tick), (CHAIN, 0, oldest), window)
 
 
 @jit

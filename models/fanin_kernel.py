@@ -18,6 +18,7 @@ from models.doorkeeper import HANDED_ON, OTHER, TICK_MS, bucket_of, touch
 from models.prefetch import AHEAD, prefetch
 from models.sighting import FIRST_TURN
 from models.table import EMPTY, find, insert
+from models.words import set_bits
 
 HOT_CUSTOMERS = 8  # distinct customers in the window at which a key counts as shared; 4 costs precision, 12 delay
 WINDOW_MS = DAY_MS
@@ -56,16 +57,6 @@ Entries = tuple[Any, npt.NDArray[np.int32], npt.NDArray[np.int64]]
 """Records, index and count of the warm keys."""
 Hot = tuple[Any, npt.NDArray[np.int64]]
 """Records and count of the hot keys."""
-
-
-@jit_part
-def _bits(value: np.uint64) -> int:
-    """Set bits of a 64-bit word."""
-    count = 0
-    while value != np.uint64(0):
-        value &= value - np.uint64(1)
-        count += 1
-    return count
 
 
 @jit_part
@@ -108,7 +99,7 @@ def _is_open(hot: Any) -> bool:
         return True
     if first_turns < FIRST_TURNS_MIN * uses:
         return False
-    return not (2 * located > uses and _bits(networks) < NETWORKS_MIN <= _bits(customers) // 4)
+    return not (2 * located > uses and set_bits(networks) < NETWORKS_MIN <= set_bits(customers) // 4)
 
 
 @jit_part
@@ -162,10 +153,9 @@ def _meet(batch: Batch, doors: Doors, warm: Entries, ring: tuple[Any, Any], part
     """Put the rows of ``part`` (first, end) into the ring and say of each of their keys what the doorkeeper knew."""
     rows, keys, offsets = batch
     cells, cell_counts = doors
-    entries, index, _ = warm
+    _, index, _ = warm
     records, span = ring
     first, end, known = part
-    kept = entries["key"]
     mask, begin = records.shape[0] - 1, offsets[first]
     for at in range(first, end):
         row = rows[at]
@@ -177,11 +167,26 @@ def _meet(batch: Batch, doors: Doors, warm: Entries, ring: tuple[Any, Any], part
             known[position - begin] = state
             if state in (OTHER, HANDED_ON):
                 prefetch(index, keys[position] & np.uint64(index.shape[0] - 1))
-    for position in range(begin, offsets[end]):
-        if known[position - begin] in (OTHER, HANDED_ON):
-            slot = index[keys[position] & np.uint64(index.shape[0] - 1)]
+
+
+@jit_part
+def _fetch(used: npt.NDArray[np.uint64], warm: Entries, ring: Any, known: npt.NDArray[np.uint8]) -> None:
+    """Send for the entries of known keys, begin and end, and then for the sightings that warm ones remember."""
+    entries, index, _ = warm
+    begins, ends, mask = entries["key"], entries["hot"], np.uint64(index.shape[0] - 1)
+    for at in range(used.shape[0]):
+        if known[at] in (OTHER, HANDED_ON):
+            slot = index[used[at] & mask]
             if slot != EMPTY:
-                prefetch(kept, slot)
+                prefetch(begins, slot)
+                prefetch(ends, slot)
+    stamps, customers = ring["ts"], ring["customer"]
+    for at in range(used.shape[0]):
+        slot = index[used[at] & mask] if known[at] in (OTHER, HANDED_ON) else EMPTY
+        for use in range(entries[slot]["count"] if slot != EMPTY else 0):
+            sequence = entries[slot]["uses"][use] & (ring.shape[0] - 1)
+            prefetch(stamps, sequence)
+            prefetch(customers, sequence)
 
 
 @jit_part
@@ -244,6 +249,7 @@ def fold(
             break
         known = np.empty(offsets[end] - begin, np.uint8)
         _meet(batch, doors, warm, ring, (first, end, known))
+        _fetch(keys[begin : offsets[end]], warm, ring[0], known)
         for at in range(first, end):
             for position in range(offsets[at], offsets[at + 1]):
                 state = known[position - begin]
