@@ -16,7 +16,7 @@ from models.columns import EventColumns
 from models.compiled import COMPILED
 from models.event import EventBatch
 from models.flat_kernel import NUMBERS, TEXTS, scan
-from models.flat_text import WIDE, column
+from models.flat_text import WIDE, columns
 from models.strings import Lines, Strings
 
 _JOINED_BYTES_MAX: Final = 1 << 24  # larger batches are not worth a copy
@@ -50,7 +50,8 @@ class FlatReader:
         rows = np.flatnonzero(taken)
         if 2 * len(rows) < len(records):
             self._pause = _PAUSE
-        texts = {name: Strings(*column(joined.data, fields, 2 * at, rows)) for at, name in enumerate(TEXTS)}
+        data, begins, offsets = columns(joined.data, fields, len(TEXTS), rows)
+        texts = {name: Strings(data[begins[at] :][: offsets[at, -1]], offsets[at]) for at, name in enumerate(TEXTS)}
         numbers = {name: fields[rows, 2 * len(TEXTS) + at] for at, name in enumerate(NUMBERS)}
         return self._columns.batch(texts, numbers), taken
 

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from models.compiled import COMPILED, jit, jit_helper
 from models.errors import ConfigError
 from models.strings import Bytes, Int64, Strings
+from models.words import load
 
 UInt64 = npt.NDArray[np.uint64]
 
@@ -136,13 +137,10 @@ def _siphash_compiled(data: Bytes, offsets: Int64, k0: Any, k1: Any) -> UInt64:
         v2, v3 = k0 ^ np.uint64(_INITIAL[2]), k1 ^ np.uint64(_INITIAL[3])
         last = np.uint64((end - at) & 0xFF) << np.uint64(56)
         while end - at >= 8:
-            word = np.uint64(0)
-            for byte in range(8):
-                word |= np.uint64(data[at + byte]) << np.uint64(8 * byte)
-            v0, v1, v2, v3 = _absorb(v0, v1, v2, v3, word)
+            v0, v1, v2, v3 = _absorb(v0, v1, v2, v3, load(data, at))
             at += 8
         for byte in range(end - at):
-            last |= np.uint64(data[at + byte]) << np.uint64(8 * byte)
+            last |= np.uint64(data[np.uint64(at) + np.uint64(byte)]) << np.uint64(8 * byte)
         v0, v1, v2, v3 = _absorb(v0, v1, v2, v3, last)
         hashes[row] = _finish(v0, v1, v2, v3)
     return hashes

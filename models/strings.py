@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.compiled import jit
+from models.words import EVERY, load, lowest, place_of, zeros
 
 Bytes = npt.NDArray[np.uint8]
 Int64 = npt.NDArray[np.int64]
@@ -124,22 +125,34 @@ def _taken(data: Bytes, offsets: Int64, rows: Int64) -> tuple[Bytes, Int64]:
 
 _BLOCK = 64
 _NEWLINE, _SPACE = 10, 32
+_NEWLINES = np.uint64(_NEWLINE * EVERY)
 
 
 @jit
 def _line_offsets(data: Bytes) -> Int64:
     """Where every line begins, and the end.
 
-    A block is first asked whether it holds a newline at all, which is one comparison of the whole block.
+    They are counted first, for room as large as the buffer costs more than a look at it. Then a block is asked whether
+    it holds a newline at all, which is one comparison of the whole block.
     """
-    offsets = np.empty(data.shape[0] + 1, np.int64)
-    offsets[0], count = 0, 1
-    for block in range(0, data.shape[0], _BLOCK):
-        size = min(_BLOCK, data.shape[0] - block)
-        found = 0
-        for place in range(size):
-            found |= data[np.uint64(block) + np.uint64(place)] == _NEWLINE
-        for at in range(block, block + size if found else block):
+    size, lines = data.shape[0], 0
+    for at in range(size):
+        lines += data[np.uint64(at)] == _NEWLINE
+    offsets = np.zeros(lines + 1, np.int64)
+    count = 1
+    for block in range(0, size - size % _BLOCK, _BLOCK):
+        found = np.uint8(0)
+        for place in range(_BLOCK):
+            found |= np.uint8(data[np.uint64(block) + np.uint64(place)] == _NEWLINE)
+        for at in range(block, block + _BLOCK if found else block, 8):
+            bits = zeros(load(data, at) ^ _NEWLINES)
+            while bits:
+                bit = lowest(bits)
+                offsets[count] = at + (place_of(bit) >> 3) + 1
+                count += 1
+                bits ^= bit
+    for at in range(size - size % _BLOCK, size):
+        if data[at] == _NEWLINE:
             offsets[count] = at + 1
-            count += data[at] == _NEWLINE
-    return offsets[:count].copy()
+            count += 1
+    return offsets

@@ -144,7 +144,7 @@ def _lines(chunks: Iterator[bytes], bytes_max: int) -> Iterator[Sequence[bytes]]
     carry = b""
     for chunk in chunks:
         end = chunk.rfind(b"\n") + 1
-        whole = Lines.of(carry + chunk[:end], bytes_max) if end and COMPILED else None
+        whole = Lines.of(b"".join((carry, memoryview(chunk)[:end])), bytes_max) if end and COMPILED else None
         if whole is not None:
             carry = chunk[end:][: bytes_max + 1]
             yield whole
