@@ -225,7 +225,7 @@ def _bystanders(features: Features) -> Iterator[Evidence]:
     elif features.rate <= 0 and features.mean_requests < CAME_ONCE and value < TOGETHER:
         text = (
             f"Nobody has come back to the templates yet, and only {_percent(value)} of the {features.touched:,} "
-            "accounts that used them came with them and send little else; a prompt that goes round is tried by all sorts."
+            "accounts that used them came with them and send little else; all sorts try a prompt that goes round."
         )
         yield Evidence("bystanders", value, 1.0, "share", -2.0, text)
 
