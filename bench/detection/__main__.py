@@ -18,6 +18,7 @@ from bench.detection.plots import draw
 from bench.detection.score import Score
 from bench.detection.table import SUMMARY, report, rows_of, summary
 from bench.detection.trial import Setting, calibrated, run_parts, run_trial
+from streams.rules_file import load
 
 SEEDS, MARKS_SEEDS = 3, 5
 PEER_SEEDS = 2  # the baselines run on the first seeds only: they take as long as the detector
@@ -27,6 +28,7 @@ EXAMPLES = """examples:
   python -m bench.detection --marks --plots              the whole table and docs/plots, as make bench-detection
   python -m bench.detection --only evasive,spread        these cases alone
   python -m bench.detection sixty --seeds 1 --no-peers   one quick look
+  python -m bench.detection --marks --rules rules.yaml   the marks with the rules that calibrate wrote
   python -m bench.detection --ablate --seeds 1           what each part of the detector buys
 """
 
@@ -41,7 +43,8 @@ def main(arguments: list[str] | None = None) -> int:
         sys.exit(f"no case named {', '.join(unknown)}; there are {', '.join(every)}")
     cases = [every[name] for name in wanted] or list(MARKS if asked.marks else KNOBS if asked.knobs else FIRST)
     seeds = range(asked.seed, asked.seed + (asked.seeds or (MARKS_SEEDS if asked.marks else SEEDS)))
-    print(f"texts: {'corpora' if asked.corpus else 'built-in grammar'}; {asked.processes} processes")
+    rules = f"rules of {os.path.basename(asked.rules)}" if asked.rules else "default rules"
+    print(f"texts: {'corpora' if asked.corpus else 'built-in grammar'}; {rules}; {asked.processes} processes")
     code = 0
     with ProcessPoolExecutor(asked.processes) as pool:
         if asked.ablate:
@@ -70,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--corpus", default=os.environ.get("DISTILWATCH_CORPUS"), help="folder of corpora; default the built-in grammar"
     )
+    parser.add_argument("--rules", metavar="FILE", help="judge by these rules, as distilwatch calibrate writes them")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     return parser
 
@@ -81,9 +85,10 @@ def _judge(pool: ProcessPoolExecutor, cases: list[Case], seeds: range, asked: ar
     if not asked.no_peers and any(case.peers for case in cases):
         bounds = pool.submit(calibrated, FIRST[-1], CALIBRATION_SEED, asked.corpus).result()
         print("thresholds of the baselines: " + ", ".join(f"{name} {bound:.4g}" for name, bound in bounds.items()))
-    setting = Setting(asked.corpus, bounds)
+    rules = load(asked.rules) if asked.rules else None
+    setting = Setting(asked.corpus, bounds, rules)
     order = sorted(cases, key=lambda case: -case.weight)  # the long ones first, so that no process idles at the end
-    plain = Setting(asked.corpus)
+    plain = Setting(asked.corpus, rules=rules)
     jobs = {
         pool.submit(run_trial, case, seed, setting if seed < seeds.start + PEER_SEEDS else plain): case
         for case in order

@@ -42,6 +42,7 @@ class Setting:
 
     corpus: str | None = None
     bounds: Bounds | None = None
+    rules: Rules | None = None  # None: the defaults
 
 
 def run_trial(case: Case, seed: int, setting: Setting) -> Score:
@@ -49,7 +50,7 @@ def run_trial(case: Case, seed: int, setting: Setting) -> Score:
     started = time.perf_counter()
     simulation = _simulation(case, seed, setting.corpus)
     baselines = Baselines(len(simulation.accounts)) if setting.bounds is not None and case.peers else None
-    named, sent = _detected(_parts(simulation, baselines))
+    named, sent = _detected(_parts(simulation, baselines), rules=setting.rules)
     score = _scored(case, simulation, named, sent)
     if baselines is not None and setting.bounds is not None:
         members = {account for campaign in simulation.truth().campaigns for account in campaign.accounts}
@@ -140,9 +141,11 @@ def _parts(simulation: Simulation, baselines: Baselines | None) -> Iterator[Part
         yield part.account, events, sketches
 
 
-def _detected(parts: Iterable[Part], *, tape: Tape | None = None) -> tuple[Named, npt.NDArray[np.int64]]:
+def _detected(
+    parts: Iterable[Part], *, tape: Tape | None = None, rules: Rules | None = None
+) -> tuple[Named, npt.NDArray[np.int64]]:
     """What the detector said, and who sent when."""
-    pipeline, named = Pipeline(SECRET), Named()
+    pipeline, named = Pipeline(SECRET, rules=rules), Named()
     if tape is not None:
         pipeline.campaigns = tape.between(pipeline.campaigns)
     sent: list[npt.NDArray[np.int64]] = []
