@@ -18,7 +18,8 @@ from models.admission import SLICE_MS, UNSET
 from models.alert import Evidence
 from models.announce import Announcer, Decisions
 from models.arrivals import Arrivals
-from models.clusters import Candidate, find_candidates, find_committed, parted, repeaters
+from models.clusters import Candidate, Ground, find_candidates, parted
+from models.committed import find_committed, repeaters
 from models.covered import CoveredEvents
 from models.directory import Directory
 from models.evidence import weigh
@@ -222,8 +223,9 @@ class Campaigns:
         settled_ms = self.watch_start_ms + SETTLE_MS
         swarm = find_swarm(rows, templates, repeaters(everyone, len(rows)), (self.directory, first_at, settled_ms))
         known = len(self.directory)
-        candidates = find_candidates(rows, templates, everyone, known, swarm, accounts_min=ACCOUNTS_MIN)
-        candidates = parted(rows, templates, swarm, candidates, self.directory, accounts_min=ACCOUNTS_MIN)
+        ground = Ground(rows, templates, everyone, swarm)
+        candidates = find_candidates(ground, known, accounts_min=ACCOUNTS_MIN)
+        candidates = parted(ground, candidates, self.directory, accounts_min=ACCOUNTS_MIN)
         context = Context(rows, templates, self.directory, first_at, self.watch_start_ms, now_ms)
         for candidate in candidates:
             features = measure(context, candidate)

@@ -10,18 +10,22 @@ more accounts than chance would give; others only when they share a solid part o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from models.committed import Columns, Committed, grouped, hopeful
 from models.communities import split
 from models.compiled import jit
 from models.directory import Directory
+from models.grouping import by_number, distinct, numbered
 from models.operators import told_apart
 from models.swarm import Swarm
-from models.templates import Templates, distinct, even_templates
+from models.templates import Templates, even_templates
 
 PROMPTS_MIN = 2  # one shared prompt is an accident, and 137 false accounts in the laboratory; a second is looked for
 SHARE_MIN = 0.15
@@ -31,87 +35,9 @@ OVERLAP_MIN = 0.5
 SURPRISE_MIN = 5.0
 """Log-likelihood by which sharing must beat chance, in nats; joining may err, since communities are split again."""
 TEMPLATES_PER_ACCOUNT_MAX = 64
-DISTINCT_MAX = 32
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
-
-
-@dataclass(slots=True)
-class Committed:
-    """Accounts with repeated covered requests under gated templates; all arrays share one order, by account hash."""
-
-    account: npt.NDArray[np.uint64]
-    customer: npt.NDArray[np.uint64]
-    covered: Ints  # covered requests in the window
-    repeats: npt.NDArray[np.bool_]  # several distinct prompts among them
-    share: Floats  # of the account's own requests
-    last: Ints  # row of its newest covered request
-    rows: Ints  # covered rows, grouped by account
-    starts: Ints  # of each account's group in ``rows``, one more than accounts
-
-
-@jit
-def _grouped(
-    rows: Any, of_row: Ints, fresh: npt.NDArray[np.bool_], picked: Ints
-) -> tuple[Ints, npt.NDArray[np.bool_], Ints, npt.NDArray[np.bool_]]:
-    """Where each account begins in ``picked``, with one more at the end, and three facts of each account.
-
-    They are: several distinct prompts, how many templates (no more than ``DISTINCT_MAX``), and every row fresh.
-    ``picked`` is grouped by account.
-    """
-    count = picked.shape[0]
-    starts = np.empty(count + 1, np.int64)
-    prompts = np.zeros(count, np.bool_)
-    templates = np.zeros(count, np.int64)
-    used = np.empty(DISTINCT_MAX, np.int64)
-    all_fresh = np.ones(count, np.bool_)
-    groups = 0
-    for at in range(count):
-        row = rows[picked[at]]
-        if at == 0 or row["account"] != rows[picked[at - 1]]["account"]:
-            starts[groups] = at
-            groups += 1
-        first = picked[starts[groups - 1]]
-        prompts[groups - 1] |= row["prompt"] != rows[first]["prompt"]
-        known, place = templates[groups - 1], 0
-        while place < known and used[place] != of_row[picked[at]]:
-            place += 1
-        if place == known < DISTINCT_MAX:
-            used[known] = of_row[picked[at]]
-            templates[groups - 1] += 1
-        all_fresh[groups - 1] &= fresh[picked[at]]
-    starts[groups] = count
-    return starts[: groups + 1], prompts[:groups], templates[:groups], all_fresh[:groups]
-
-
-@jit
-def _hopeful(rows: Any, fresh: npt.NDArray[np.bool_], picked: Ints) -> int:
-    """The most accounts of ``picked``, grouped by account, that can be willing in it or in any part of it."""
-    count = 0
-    first, known = 0, False
-    for at in range(picked.shape[0]):
-        row = rows[picked[at]]
-        if at == 0 or row["account"] != rows[picked[first]]["account"]:
-            first, known = at, False
-        if not known and (fresh[picked[at]] or row["prompt"] != rows[picked[first]]["prompt"]):
-            count += 1
-            known = True
-    return count
-
-
-def find_committed(rows: npt.NDArray[Any], templates: Templates) -> Committed:
-    """Every account that touched a gated template; ``commits`` says which of them are committed."""
-    gated = np.zeros(len(rows), np.bool_)
-    inside = templates.of_row >= 0
-    gated[inside] = templates.gated[templates.of_row[inside]]
-    picked = np.flatnonzero(gated)
-    order = picked[np.argsort(rows["account"][picked], kind="stable")]  # rows come in the order they counted
-    starts, repeats, _, _ = _grouped(rows, templates.of_row, gated, order)
-    covered = np.diff(starts)
-    last = order[starts[1:] - 1] if len(order) else order
-    share = np.minimum(covered / np.maximum(rows["requests_24h"][last], 1), 1.0)
-    return Committed(rows["account"][last], rows["customer"][last], covered, repeats, share, last, order, starts)
 
 
 def commits(committed: Committed) -> npt.NDArray[np.bool_]:
@@ -161,10 +87,9 @@ def join_templates(templates: Templates, committed: Committed, active: int, swar
     """
     count = len(templates.requests)
     solid = commits(committed)
-    group = np.repeat(np.arange(len(committed.account)), np.diff(committed.starts))
-    inside = solid[group]
-    accounts, used = group[inside], templates.of_row[committed.rows[inside]]
-    per_account, pair_account, pair_template = distinct(accounts, used, len(committed.account))
+    inside = solid[committed.number]
+    pair_account, pair_template, _ = distinct(committed.number[inside], committed.used[inside])
+    per_account = np.bincount(pair_account, minlength=len(committed.account))
     sizes = np.bincount(pair_template, minlength=count)
     many = np.bincount(pair_template, weights=per_account[pair_account] >= 2, minlength=count)
     overlap = many / np.maximum(sizes, 1)
@@ -232,56 +157,55 @@ ONE_RATE = 2.0  # variance over mean of counts up to which they come of one rate
 POOL_MIN = 12
 
 
-def repeaters(committed: Committed, rows: int) -> npt.NDArray[np.bool_]:
-    """Which of ``rows`` covered rows are by accounts with several distinct covered prompts."""
-    flags = np.zeros(rows, np.bool_)
-    flags[committed.rows] = np.repeat(committed.repeats, np.diff(committed.starts))
-    return flags
+@dataclass(slots=True)
+class Ground:
+    """What clusters of one evaluation are found in; places are of requests in ``everyone``."""
+
+    rows: npt.NDArray[Any]
+    templates: Templates
+    everyone: Committed
+    swarm: Swarm
+    columns: Columns = field(init=False)
+    scratch: npt.NDArray[np.int32] = field(init=False)  # of `numbered`, for templates
+
+    def __post_init__(self) -> None:
+        self.columns = self.everyone.columns(self.swarm.fresh)
+        self.scratch = np.full(len(self.templates.requests), -1, np.int32)
 
 
-def find_candidates(
-    rows: npt.NDArray[Any],
-    templates: Templates,
-    everyone: Committed,
-    active: int,
-    swarm: Swarm,
-    *,
-    accounts_min: int = 1,
-) -> list[Candidate]:
+def find_candidates(ground: Ground, active: int, *, accounts_min: int = 1) -> list[Candidate]:
     """All clusters with at least ``accounts_min`` core accounts, the largest first; ``active``: ``join_templates``."""
+    everyone = ground.everyone
     if not len(everyone.account):
         return []
-    cluster = join_templates(templates, everyone, active, swarm)
+    cluster = join_templates(ground.templates, everyone, active, ground.swarm)
     found = []
-    of_covered = cluster[templates.of_row[everyone.rows]]
-    order = np.argsort(of_covered, kind="stable")
-    bounds = np.searchsorted(of_covered[order], np.arange(len(templates.requests) + 1))
+    order, starts = by_number(cluster[everyone.used], len(cluster))
     for number in np.unique(cluster[cluster >= 0]):
-        picked = everyone.rows[order[bounds[number] : bounds[number + 1]]]
-        if _hopeful(rows, swarm.fresh, picked) < accounts_min:
+        picked = order[starts[number] : starts[number + 1]]
+        if hopeful(ground.columns, picked) < accounts_min:
             continue
-        for part in _parts(rows, templates, swarm, picked):
-            candidate = _largest(rows, templates, swarm, part, accounts_min=accounts_min)
+        for part in _parts(ground, picked):
+            candidate = _largest(ground, part, accounts_min=accounts_min)
             if candidate is not None:
                 found.append(candidate)
-    return _in_order(rows, found)
+    return _in_order(ground.rows, found)
 
 
 def _in_order(rows: npt.NDArray[Any], candidates: list[Candidate]) -> list[Candidate]:
     """The largest first; those of one size by their rows."""
-    return sorted(
-        candidates, key=lambda candidate: (-int(candidate.committed.sum()), int(rows["key"][candidate.rows].min()))
-    )
+    sizes = [int(candidate.committed.sum()) for candidate in candidates]
+    alike = Counter(sizes)
+    least = [
+        int(rows["key"][candidate.rows].min()) if alike[size] > 1 else 0
+        for candidate, size in zip(candidates, sizes, strict=True)
+    ]
+    order = sorted(range(len(candidates)), key=lambda at: (-sizes[at], least[at]))
+    return [candidates[at] for at in order]
 
 
 def parted(
-    rows: npt.NDArray[Any],
-    templates: Templates,
-    swarm: Swarm,
-    candidates: list[Candidate],
-    directory: Directory,
-    *,
-    accounts_min: int = 1,
+    ground: Ground, candidates: list[Candidate], directory: Directory, *, accounts_min: int = 1
 ) -> list[Candidate]:
     """``candidates``, those in two that two operators run by what their accounts share; the largest first."""
     found = []
@@ -289,61 +213,67 @@ def parted(
         second = told_apart(directory, candidate.account, candidate.core)
         pieces: list[Candidate | None] = []
         if second.any():
+            places = np.zeros(len(ground.rows), np.int64)
+            places[ground.everyone.rows] = np.arange(len(ground.everyone.rows))
             of_row = np.repeat(second, np.diff(candidate.starts))
             pieces = [
-                _largest(rows, templates, swarm, candidate.rows[picked], accounts_min=accounts_min)
+                _largest(ground, places[candidate.rows[picked]], accounts_min=accounts_min)
                 for picked in (~of_row, of_row)
             ]
         whole = [piece for piece in pieces if piece is not None]
         found += whole if len(whole) == 2 else [candidate]
-    return _in_order(rows, found)
+    return _in_order(ground.rows, found)
 
 
-def _largest(
-    rows: npt.NDArray[Any], templates: Templates, swarm: Swarm, part: Ints, *, accounts_min: int
-) -> Candidate | None:
+def _largest(ground: Ground, part: Ints, *, accounts_min: int) -> Candidate | None:
     """The candidate of a part under its own templates; None where its core is too small."""
-    if _hopeful(rows, swarm.fresh, part) < accounts_min:  # most parts, and much cheaper to see than to measure
+    if hopeful(ground.columns, part) < accounts_min:  # most parts, and much cheaper to see than to measure
         return None
-    candidate = _candidate(rows, templates, swarm, part)
-    own = _own_rows(templates, candidate)
+    used, numbers = numbered(ground.everyone.used[part], ground.scratch)
+    candidate = _candidate(ground, part, used)
+    own = _own_rows(numbers, candidate)
     if not own.all() and own.any():
-        candidate = _candidate(rows, templates, swarm, part[own])
+        part = part[own]
+        candidate = _candidate(ground, part, numbered(ground.everyone.used[part], ground.scratch)[0])
     return candidate if int(candidate.core.sum()) >= accounts_min else None
 
 
-def _parts(rows: npt.NDArray[Any], templates: Templates, swarm: Swarm, picked: Ints) -> list[Ints]:
-    """The rows of a connected cluster by the community of their account.
+def _parts(ground: Ground, picked: Ints) -> list[Ints]:
+    """The places of a connected cluster by the community of their account.
 
     A swarm's templates count as one: a dealer that goes round accounts and templates in step gives each account its
     own few, and would seem to run as many campaigns.
     """
-    account = rows["account"][picked]
-    number = np.zeros(len(picked), np.int64)
-    number[1:] = np.cumsum(account[1:] != account[:-1])
-    first = np.flatnonzero(np.append(True, account[1:] != account[:-1]))
-    used = templates.of_row[picked]
-    used = np.where(swarm.templates[used], len(templates.requests), used)
-    community = split(number, used, account[first])[number]
-    return [picked[community == each] for each in np.unique(community)]
+    account = ground.everyone.number[picked]
+    first = np.append(True, account[1:] != account[:-1])
+    number = np.cumsum(first) - 1
+    used = ground.everyone.used[picked]
+    used = np.where(ground.swarm.templates[used], len(ground.templates.requests), used)
+    community = split(number, used, ground.everyone.account[account[first]])[number]
+    order, starts = by_number(community, int(community.max()) + 1)
+    parts = [picked[order[begin:end]] for begin, end in pairwise(starts)]
+    return [part for part in parts if len(part)]
 
 
-def _own_rows(templates: Templates, candidate: Candidate) -> npt.NDArray[np.bool_]:
-    """Which rows lie under templates that mostly the core uses: what members share with everyone names nobody."""
-    group = np.repeat(np.arange(len(candidate.account)), np.diff(candidate.starts))
-    used = templates.of_row[candidate.rows]
-    by_core = np.bincount(used, weights=candidate.core[group], minlength=len(templates.requests))
-    everyone = np.bincount(used, minlength=len(templates.requests))
+def _own_rows(numbers: Ints, candidate: Candidate) -> npt.NDArray[np.bool_]:
+    """Which rows lie under templates that mostly the core uses: what members share with everyone names nobody.
+
+    ``numbers`` are those of their templates among the candidate's.
+    """
+    by_core = np.bincount(numbers, weights=np.repeat(candidate.core, candidate.covered))
+    everyone = np.bincount(numbers)
     usual = by_core.sum() / max(everyone.sum(), 1)
-    own: npt.NDArray[np.bool_] = (by_core >= OWN_PART * usual * everyone)[used]
+    own: npt.NDArray[np.bool_] = (by_core >= OWN_PART * usual * everyone)[numbers]
     return own
 
 
-def _candidate(rows: npt.NDArray[Any], templates: Templates, swarm: Swarm, picked: Ints) -> Candidate:
-    """The accounts of ``picked`` covered rows, which are grouped by account and in time order."""
-    starts, repeats, distinct_templates, fresh = _grouped(rows, templates.of_row, swarm.fresh, picked)
+def _candidate(ground: Ground, picked: Ints, used: Ints) -> Candidate:
+    """The accounts of ``picked`` places, which are grouped by account and in time order, under templates ``used``."""
+    rows, everyone = ground.rows, ground.everyone
+    starts, repeats, distinct_templates, fresh = grouped(ground.columns, picked)
     covered = np.diff(starts)
-    last = picked[starts[1:] - 1]
+    ends = picked[starts[1:] - 1]
+    last = everyone.rows[ends]
     share = np.minimum(covered / np.maximum(rows["requests_24h"][last], 1), 1.0)
     willing = repeats | (fresh & (share >= SWARM_SHARE_MIN))
     core = _core(willing & (share >= SHARE_MIN), share, covered)
@@ -351,13 +281,13 @@ def _candidate(rows: npt.NDArray[Any], templates: Templates, swarm: Swarm, picke
         willing &= fresh
     varied = distinct_templates >= 2
     if core.any() and varied[core].mean() >= VARIED:
-        of_core = templates.of_row[picked[np.repeat(core, covered)]]
+        of_core = everyone.used[picked[np.repeat(core, covered)]]
         enough = distinct_templates >= LIST_PART * _expected(covered, of_core)
         willing &= varied & enough if enough[core].mean() >= VARIED else varied
     committed = willing & (share >= SHARE_MIN)
     core = _core(committed, share, covered)
-    used = np.unique(templates.of_row[picked])
-    return Candidate(used, picked, starts, rows["account"][last], covered, willing, share, last, committed, core)
+    account = everyone.account[everyone.number[ends]]
+    return Candidate(used, everyone.rows[picked], starts, account, covered, willing, share, last, committed, core)
 
 
 def _expected(covered: Ints, of_core: Ints) -> Floats:

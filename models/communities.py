@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.compiled import jit
+from models.grouping import distinct, numbered
 
 TEMPLATES_MAX = 1_024  # the most used are enough to tell accounts apart
 PASSES_MAX = 20
@@ -117,12 +118,15 @@ def _join_accounts(account: Ints, template: Ints, weight: Floats, group: Ints, a
     return joined
 
 
+@jit
 def _blocks(matrix: Floats, group: Ints, groups: int) -> Floats:
-    """The matrix summed by group."""
-    sums = np.zeros((groups, len(matrix)))
-    np.add.at(sums, group, matrix)
+    """The matrix summed by group, in the order of templates."""
+    sums = np.zeros((groups, matrix.shape[0]))
+    for at in range(matrix.shape[0]):
+        sums[group[at]] += matrix[at]
     blocks = np.zeros((groups, groups))
-    np.add.at(blocks.T, group, sums.T)
+    for at in range(matrix.shape[0]):
+        blocks[:, group[at]] += sums[:, at]
     return blocks
 
 
@@ -167,11 +171,11 @@ def _uses(group: Ints, what: Ints, weight: Floats, shape: tuple[int, int]) -> Fl
 
 @jit
 def _fit(who: Ints, what: Ints, weight: Floats, likely: Floats, accounts: int) -> Floats:
-    """Log-likelihood of each account's requests in each group, shape ``(accounts, groups)``."""
-    fit = np.zeros((accounts, likely.shape[0]), np.float64)
+    """Log-likelihood of each account's requests in each group, shape ``(accounts, groups)``; ``likely`` by template."""
+    fit = np.zeros((accounts, likely.shape[1]), np.float64)
     for at in range(who.shape[0]):
-        for group in range(likely.shape[0]):
-            fit[who[at], group] += weight[at] * likely[group, what[at]]
+        for group in range(likely.shape[1]):
+            fit[who[at], group] += weight[at] * likely[what[at], group]
     return fit
 
 
@@ -183,7 +187,7 @@ def _settle(who: Ints, what: Ints, weight: Floats, joined: Ints) -> Ints:
     groups, count = int(joined.max()) + 1, int(what.max()) + 1
     for _ in range(SETTLING_ROUNDS if groups > 1 else 0):
         uses = _uses(joined[who], what, weight, (groups, count))
-        likely = np.log(uses / uses.sum(axis=1, keepdims=True))
+        likely = np.ascontiguousarray(np.log(uses / uses.sum(axis=1, keepdims=True)).T)
         settled = np.argmax(_fit(who, what, weight, likely, len(joined)), axis=1)
         if np.array_equal(settled, joined):
             break
@@ -198,7 +202,7 @@ def split(account: Ints, template: Ints, hashes: npt.NDArray[np.uint64]) -> Ints
     list of templates have the same one.
     """
     accounts = len(hashes)
-    used, local = np.unique(template, return_inverse=True)
+    used, local = numbered(template, np.full(int(template.max()) + 1, -1, np.int32))
     if len(used) == 1:
         return np.zeros(accounts, np.int64)
     if len(used) > TEMPLATES_MAX:
@@ -208,8 +212,8 @@ def split(account: Ints, template: Ints, hashes: npt.NDArray[np.uint64]) -> Ints
         local = rank[local]
         account, local = account[local >= 0], local[local >= 0]
     count = int(local.max()) + 1
-    pairs, uses = np.unique(account * count + local, return_counts=True)
-    who, what, weight = pairs // count, pairs % count, uses.astype(np.float64)
+    who, what, uses = distinct(account, local)
+    weight = uses.astype(np.float64)
     half = ((hashes >> HALF) & np.uint64(1)).astype(np.bool_)[who]
     formed = _affinity(who[half], what[half], weight[half], count)
     tested = _affinity(who[~half], what[~half], weight[~half], count)

@@ -212,15 +212,6 @@ class Templates:
     gated: npt.NDArray[np.bool_]  # may be campaign evidence
 
 
-def distinct(groups: Ints, values: npt.NDArray[Any], count: int) -> tuple[Ints, Ints, npt.NDArray[Any]]:
-    """Distinct (group, value) pairs: how many per group, and the pairs themselves, groups first."""
-    order = np.lexsort((values, groups))
-    sorted_groups, sorted_values = groups[order], values[order]
-    first = np.ones(len(order), np.bool_)
-    first[1:] = (sorted_groups[1:] != sorted_groups[:-1]) | (sorted_values[1:] != sorted_values[:-1])
-    return np.bincount(sorted_groups[first], minlength=count), sorted_groups[first], sorted_values[first]
-
-
 def even_templates(of_row: Ints) -> float:
     """The number of templates of one size that mix as much as those of these requests: inverse Simpson."""
     shares = np.bincount(of_row) / len(of_row)

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from models.clusters import Candidate, find_candidates, find_committed
+from models.clusters import Candidate, Ground, find_candidates
+from models.committed import find_committed
 from models.covered import COVERED, KEYS_MAX
 from models.directory import Directory
 from models.sighting import FIRST_TURN, PROFILE
@@ -81,7 +82,8 @@ def templates_of(rows: np.ndarray) -> Templates:
 def candidates_of(rows: np.ndarray, *, active: int = ACTIVE, swarm: Swarm | None = None) -> list[Candidate]:
     templates = templates_of(rows)
     everyone = find_committed(rows, templates)
-    return find_candidates(rows, templates, everyone, active, swarm or Swarm.none(len(rows), len(templates.requests)))
+    swarm = swarm or Swarm.none(len(rows), len(templates.requests))
+    return find_candidates(Ground(rows, templates, everyone, swarm), active)
 
 
 def hashes(accounts: range) -> set[int]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.clusters import PROMPTS_MIN, SHARE_MIN, commits, find_committed
+from models.clusters import PROMPTS_MIN, SHARE_MIN, commits
+from models.committed import find_committed
 from models.swarm import Swarm
 from models.verdict import named
 from tests.models.covering import (

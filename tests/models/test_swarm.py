@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.clusters import find_committed, repeaters
+from models.committed import find_committed, repeaters
 from models.swarm import (
     ACCOUNTS_MIN,
     ARRIVED_MS,

@@ -13,7 +13,6 @@ from models.templates import (
     CUSTOMERS_MIN,
     NETWORKS_MIN,
     SAMPLED_ROWS,
-    distinct,
     find_templates,
     held_keys,
     link_keys,
@@ -171,14 +170,6 @@ def test_facts_are_those_of_plain_sets(seed, size):
         assert templates.located[number] == (mine["network"] != 0).sum()
         assert templates.first_turns[number] == pytest.approx((mine["flags"] == FIRST_TURN).mean())
         assert templates.collisions[number] == pytest.approx(collided / len(mine))
-
-
-@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=40))
-def test_distinct_pairs_are_those_of_a_set(pairs):
-    groups_, values = np.array(pairs, np.int64).reshape(-1, 2).T
-    counts, who, what = distinct(groups_, values, 6)
-    assert list(zip(who.tolist(), what.tolist(), strict=True)) == sorted(set(pairs))
-    assert counts.tolist() == [len({value for group, value in pairs if group == each}) for each in range(6)]
 
 
 def test_keys_are_numbered_densely_enough_for_the_tables():
