@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from models.compiled import jit
+from models.compiled import jit, jit_part
 from models.event import MISSING
+from models.prefetch import AHEAD, prefetch
 from models.sighting import BURST, ERROR, FIRST_TURN, FOLLOW_UP, REASONING, REFUSED, SHORT, TOOLS
-from models.table import find, insert
+from models.table import EMPTY, find, insert
 from models.words import set_bits
 
 HOUR_MS = 3_600_000
@@ -216,6 +217,22 @@ def _trips(account: Any, limits: npt.NDArray[np.int64]) -> int:
     return int(fresh)
 
 
+@jit_part
+def _fetch(facts: Any, accounts: Any, index: npt.NDArray[np.int32], at: int) -> None:
+    """Send for the place in the index of a row to come, and for the lines of the record of one nearer."""
+    mask = np.uint64(index.shape[0] - 1)
+    if at + 2 * AHEAD < facts.shape[0]:
+        prefetch(index, facts[at + 2 * AHEAD]["account"] & mask)
+    if at + AHEAD < facts.shape[0]:
+        slot = index[facts[at + AHEAD]["account"] & mask]
+        if slot != EMPTY:
+            prefetch(accounts["key"], slot)
+            prefetch(accounts["hour"], slot)
+            prefetch(accounts["follow_ups"], slot)
+            prefetch(accounts["daily"], slot)
+            prefetch(accounts["networks"], slot)
+
+
 @jit
 def update_accounts(
     facts: Any,
@@ -233,6 +250,7 @@ def update_accounts(
     marks = np.zeros(facts.shape[0], np.uint8)
     records, first_seen = np.zeros(facts.shape[0], np.int64), np.zeros(facts.shape[0], np.int64)
     for at in range(facts.shape[0]):
+        _fetch(facts, accounts, index, at)
         row = facts[at]
         ts = row["ts"]
         slot = find(index, accounts["key"], row["account"])

@@ -18,6 +18,7 @@ from models.admission import UNSET
 from models.directory import Directory
 from models.sighting import PROFILE
 from models.strings import Strings
+from models.table import joined
 
 Accounts = npt.NDArray[np.uint64]
 
@@ -51,10 +52,10 @@ class Arrivals:
         days, starts = np.unique(rows["ts"][picked] // DAY_MS, return_index=True)
         for day, today in zip(days.tolist(), np.split(picked, starts[1:]), strict=False):
             self._forget(day)
-            self._directory.add(rows[today], ids.take(today))
+            self._directory.add(rows.take(today), ids.take(today))
         self._forget(until_ms // DAY_MS)
         rest = np.flatnonzero(rows["ts"] >= until_ms)
-        self._waiting = [(rows[rest], ids.take(rest))] if len(rest) else []
+        self._waiting = [(rows.take(rest), ids.take(rest))] if len(rest) else []
 
     def _forget(self, day: int) -> None:
         """A day without arrivals may be passed over: what the next one forgets is the same."""
@@ -65,8 +66,7 @@ class Arrivals:
     def _all(self) -> tuple[npt.NDArray[Any], Strings]:
         if not self._waiting:
             return np.zeros(0, PROFILE), Strings.of([])
-        rows = np.concatenate([rows for rows, _ in self._waiting])
-        return rows, Strings.concat([ids for _, ids in self._waiting])
+        return joined([rows for rows, _ in self._waiting]), Strings.concat([ids for _, ids in self._waiting])
 
     def snapshot(self) -> tuple[int, dict[str, npt.NDArray[Any]]]:
         """The day and what waits."""

@@ -112,7 +112,7 @@ class Directory:
         _, first = np.unique(keys, return_index=True)
         new = np.sort(first[self.rows(keys[first]) < 0])
         if len(new):
-            self._append(profiles[new], ids.take(new))
+            self._append(profiles.take(new), ids.take(new))
         np.maximum.at(self._heard, self.rows(keys), (profiles["ts"] // DAY_MS).astype(np.int32))
         told = profiles[profiles["told_at"] != 0]
         self.days.reserve(len(told))
@@ -144,7 +144,7 @@ class Directory:
             return
         rows = self.rows(kept)
         stale[rows[rows >= 0]] = False
-        gone = self.profiles.rows[stale]
+        gone = self.profiles.rows.take(np.flatnonzero(stale))
         for name in ATTRIBUTES:
             table = self._popularity[name]
             _discount(np.ascontiguousarray(gone[name]), table.records, table.index)
@@ -159,7 +159,7 @@ class Directory:
         heard = self._heard[stay]
         self._heard = grown(np.zeros(16, np.int32), len(stay))
         self._heard[: len(stay)] = heard
-        self.profiles.load(self.profiles.rows[stay])
+        self.profiles.load(self.profiles.rows.take(stay))
         self._ids, self._ids_end, self._places = np.zeros(256, np.uint8), 0, np.zeros(16, _PLACE)
         self._keep_ids(ids, 0)
 

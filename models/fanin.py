@@ -20,7 +20,7 @@ from models.fanin_slices import FanInSlices
 from models.pending import Pending, rows_of
 from models.sighting import SIGHTING, SightingBatch
 from models.slices import Cut
-from models.table import Table, grown
+from models.table import Table, grown, plain
 from models.wire import pack, unpack
 
 RING_MAX = 1 << 22
@@ -115,7 +115,7 @@ class FanIn:
             pairs = pairs[np.lexsort((pairs[:, 2].view(np.uint64), pairs[:, 0], pairs[:, 1]))]
         offsets, keys = gather(pairs)
         first = offsets[:-1]
-        rows = self.ring[pairs[first, 0] & (len(self.ring) - 1)]
+        rows = self.ring.take(pairs[first, 0] & (len(self.ring) - 1))
         rows["at"] = pairs[first, 1]
         return SightingBatch(rows, keys, offsets)
 
@@ -156,7 +156,7 @@ class FanIn:
             kept = max(3 * self._entries_max // 4 - keys, 0)
             chosen = np.sort(np.lexsort((rows["key"], -rows["last_ts"], rows["hot"] < 0))[:kept])
             self.evicted += len(rows) - len(chosen)
-            self._load_entries(rows[chosen], self.hot)
+            self._load_entries(rows.take(chosen), self.hot)
         self.warm.reserve(keys)
 
     def _sweep(self, now_ms: int) -> None:
@@ -173,7 +173,7 @@ class FanIn:
         limit = np.where(rows["hot"] >= 0, FORGET_MS, WINDOW_MS)
         kept = now_ms - rows["last_ts"] <= limit
         if not kept.all():
-            self._load_entries(rows[kept], self.hot)
+            self._load_entries(rows.take(np.flatnonzero(kept)), self.hot)
 
     def _load_entries(self, entries: npt.NDArray[Any], hot: npt.NDArray[Any]) -> None:
         """Hold exactly ``entries`` and the hot records they point at."""
@@ -229,7 +229,7 @@ class FanIn:
         return range(int(self.span[1]), int(self.span[0]))
 
     def _held(self, span: range) -> npt.NDArray[Any]:
-        rows: npt.NDArray[Any] = self.ring[np.arange(span.start, span.stop) & (len(self.ring) - 1)]
+        rows: npt.NDArray[Any] = self.ring.take(np.arange(span.start, span.stop) & (len(self.ring) - 1))
         return rows
 
     def _packed(self, arrays: dict[str, npt.NDArray[Any]], counts: dict[str, list[int]]) -> bytes:
@@ -252,15 +252,15 @@ def _resized(ring: npt.NDArray[Any], size: int, tail: int, head: int) -> npt.NDA
     while tail < head:
         old, new = tail & (len(ring) - 1), tail & (size - 1)
         run = min(head - tail, len(ring) - old, size - new)
-        resized[new : new + run] = ring[old : old + run]
+        plain(resized)[new : new + run] = plain(ring)[old : old + run]
         tail += run
     return resized
 
 
 def _renumbered(entries: npt.NDArray[Any], hot: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     """A copy of ``entries`` and only the hot records they point at, numbered in their order."""
-    entries = entries.copy()
+    entries = plain(entries).copy().view(entries.dtype)
     pointing = np.flatnonzero(entries["hot"] >= 0)
-    records = hot[entries["hot"][pointing]]
+    records = hot.take(entries["hot"][pointing])
     entries["hot"][pointing] = np.arange(len(pointing))
     return entries, records

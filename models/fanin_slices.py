@@ -93,7 +93,7 @@ class FanInSlices:
 def _held(ring: npt.NDArray[Any], numbers: Selector) -> npt.NDArray[Any]:
     """The sightings of some sequence numbers."""
     numbers = np.arange(numbers.start, numbers.stop) if isinstance(numbers, slice) else numbers
-    rows: npt.NDArray[Any] = ring[numbers & (len(ring) - 1)]
+    rows: npt.NDArray[Any] = ring.take(numbers & (len(ring) - 1))
     return rows
 
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from models.compiled import jit
 from models.errors import WireError
+from models.table import joined
 from models.wire import pack, unpack
 
 FIRST_TURN = 1  # opens a conversation, as far as the event says
@@ -91,8 +92,9 @@ class SightingBatch:
             return batches[0]
         offsets = np.zeros(sum(len(batch) for batch in batches) + 1, np.int64)
         np.cumsum(np.concatenate([np.diff(batch.offsets) for batch in batches]), out=offsets[1:])
-        rows = np.concatenate([batch.rows for batch in batches])
-        return cls(rows, np.concatenate([batch.keys for batch in batches]), offsets)
+        return cls(
+            joined([batch.rows for batch in batches]), np.concatenate([batch.keys for batch in batches]), offsets
+        )
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -106,7 +108,7 @@ class SightingBatch:
 
     def take(self, picked: npt.NDArray[np.integer]) -> SightingBatch:
         """The rows ``picked``, in that order."""
-        return SightingBatch(self.rows[picked], *_taken(self.keys, self.offsets, picked))
+        return SightingBatch(self.rows.take(picked), *_taken(self.keys, self.offsets, picked))
 
     def united(self) -> SightingBatch:
         """Rows of one request at one time as one row with all their keys, ascending; such rows must be neighbours.
@@ -124,7 +126,7 @@ class SightingBatch:
         kept[1:] = (keys[1:] != keys[:-1]) | (owner[1:] != owner[:-1])
         offsets = np.zeros(int(new.sum()) + 1, np.int64)
         np.cumsum(np.bincount(owner[kept], minlength=len(offsets) - 1), out=offsets[1:])
-        return SightingBatch(self.rows[new], keys[kept], offsets)
+        return SightingBatch(self.rows.take(np.flatnonzero(new)), keys[kept], offsets)
 
     def partition(self, parts: int) -> list[SightingBatch]:
         """Split by key: part ``key mod parts`` gets the row with its share of the keys."""
@@ -139,7 +141,7 @@ class SightingBatch:
             present = np.flatnonzero(counts)
             offsets = np.zeros(len(present) + 1, np.int64)
             np.cumsum(counts[present], out=offsets[1:])
-            batches.append(SightingBatch(self.rows[present], self.keys[mine], offsets))
+            batches.append(SightingBatch(self.rows.take(present), self.keys[mine], offsets))
         return batches
 
     def encode(self, kind: str, meta: dict[str, int]) -> bytes:
