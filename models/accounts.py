@@ -251,8 +251,7 @@ def update_accounts(
     records, first_seen = np.zeros(facts.shape[0], np.int64), np.zeros(facts.shape[0], np.int64)
     for at in range(facts.shape[0]):
         _fetch(facts, accounts, index, at)
-        row = facts[at]
-        ts = row["ts"]
+        row, ts = facts[at], facts[at]["ts"]
         slot = find(index, accounts["key"], row["account"])
         if slot < 0:
             slot = count[0]
