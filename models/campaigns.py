@@ -18,6 +18,7 @@ from models.admission import SLICE_MS, UNSET
 from models.alert import Evidence
 from models.announce import Announcer, Decisions
 from models.arrivals import Arrivals
+from models.cadence import Cadence
 from models.clusters import Candidate, Ground, find_candidates, parted
 from models.committed import find_committed, repeaters
 from models.covered import CoveredEvents
@@ -42,8 +43,6 @@ ROWS_MIN = 64
 GROWTH = 1.0
 """Evaluate once this part of the covered requests is new: what all of them cost is then twice the last."""
 PERIOD_MS = 600_000
-KNOWN_PERIOD_MS = 1_800_000
-NOVEL_MIN = 32
 QUIET_PERIOD_MS = 3_600_000
 ACCOUNTS_MIN = 12
 
@@ -94,12 +93,11 @@ class Campaigns:
         self.on_evaluation: Callable[[Evaluation], None] | None = None  # for study: sees every cluster as judged
         self._arrivals = Arrivals(self.directory, self._remembered)
         self._learnt_ms = UNSET
-        self._rows_since = 0
-        self._since_ms = UNSET  # when the first of them came to count
+        self._since = Cadence()
+        self._since_ms = UNSET  # when the first row since then came to count
         self._evaluated_ms = UNSET
         self._needed = ROWS_MIN
         self._looked_ms = UNSET
-        self._novel_since = 0  # rows since then whose text was unknown when the watch had settled
         self._lookout = Lookout()
 
     def process(self, hubs: SightingBatch) -> None:
@@ -149,7 +147,7 @@ class Campaigns:
     def finish(self) -> Decisions:
         """Nothing follows for now: evaluate what has come since the last evaluation."""
         decisions = Decisions()
-        if self._rows_since:
+        if self._since.rows:
             self._evaluate(max(self.watermark_ms, self._evaluated_ms), decisions, final=True)
         return decisions
 
@@ -164,17 +162,15 @@ class Campaigns:
             orders, since_ms = self.announcer.orders, int(part.rows["at"][0])
             orders.count(part.rows, since_ms)
             orders.count_keys(part.keys, since_ms)
-            self._novel_since += self.covered.add(part, self.watch_start_ms + SETTLE_MS)
             self._lookout.take(part, (self.directory, self._evaluated_ms))
-            if not self._rows_since:
-                self._since_ms = int(part.rows["at"][0])
-            self._rows_since += end - first
+            if not self._since.rows:
+                self._since_ms = since_ms
+            self._since.add(end - first, self.covered.add(part, self.watch_start_ms + SETTLE_MS))
 
     def _is_due(self, now_ms: int) -> bool:
-        """Whether this look is an evaluation: new text is looked at in ten minutes, what is known in thirty."""
-        grown = self._rows_since >= self._needed
-        grown = grown or self._lookout.count >= self._lookout.wanted
-        return grown or self._novel_since >= NOVEL_MIN or now_ms - self._evaluated_ms >= KNOWN_PERIOD_MS
+        """Whether this look is an evaluation: new text is looked at in ten minutes, what is known later."""
+        grown = self._since.rows >= self._needed or self._lookout.count >= self._lookout.wanted
+        return grown or self._since.is_due(len(self.covered), now_ms - self._evaluated_ms)
 
     def _next_look(self, due: SightingBatch, first: int) -> tuple[int, int]:
         """When the next look is due and how many rows of ``due`` count before it."""
@@ -189,7 +185,7 @@ class Campaigns:
             self._looked_ms = self._evaluated_ms = int(at[first]) // SLICE_MS * SLICE_MS
         if idle and not waiting:
             return 1 << 62, first
-        needed = max(self._needed - self._rows_since, 1)
+        needed = max(self._needed - self._since.rows, 1)
         by_rows = 1 << 62
         if first + needed <= len(due):
             by_rows = (int(at[first + needed - 1]) // SLICE_MS + 1) * SLICE_MS
@@ -198,17 +194,18 @@ class Campaigns:
             by_rows = min(by_rows, (int(at[arrived]) // SLICE_MS + 1) * SLICE_MS)
         # Judged by the first row after the last evaluation, taken or not: else the size of steps would matter.
         quiet = self._looked_ms + QUIET_PERIOD_MS
-        first_row = self._since_ms if self._rows_since else int(at[first]) if waiting else quiet
+        first_row = self._since_ms if self._since.rows else int(at[first]) if waiting else quiet
         periods = (max(first_row, self._looked_ms) - self._looked_ms) // PERIOD_MS + 1
         moment = min(by_rows, quiet, self._looked_ms + periods * PERIOD_MS)
         return moment, int(np.searchsorted(at, moment, side="left"))
 
     def _is_idle(self) -> bool:  # until another row comes
-        return not (self._rows_since or len(self.covered) or any(one.open for one in self.memory.campaigns.values()))
+        return not (self._since.rows or len(self.covered) or any(one.open for one in self.memory.campaigns.values()))
 
     def _evaluate(self, now_ms: int, decisions: Decisions, *, final: bool = False) -> None:
         """One evaluation: templates, clusters, verdicts, announcements."""
-        self._evaluated_ms, self._rows_since, self._novel_since = now_ms, 0, 0
+        self._since.begin(now_ms - self._evaluated_ms)
+        self._evaluated_ms = now_ms
         self._arrivals.learn(now_ms)
         self.watch_start_ms = min(self.watch_start_ms, self.directory.oldest_ms)
         self.covered.expire(now_ms)
@@ -338,7 +335,7 @@ class Campaigns:
 
     def restore(self, data: bytes) -> None:
         """Take over a snapshot; raises WireError where it cannot be read."""
-        meta, arrays = unpack(data, "campaigns", 1)
+        meta, arrays = unpack(data, "campaigns", 2)
         self.directory.restore(meta, arrays)
         self._load(meta, arrays)
 
@@ -350,7 +347,7 @@ class Campaigns:
 
     def join(self, rest: bytes, parts: Mapping[str, bytes]) -> None:
         """Take over what ``cut`` gave; raises WireError where it cannot be read."""
-        meta, arrays = unpack(rest, "campaigns", 1)
+        meta, arrays = unpack(rest, "campaigns", 2)
         self.directory.join(meta, arrays, parts)
         self._load(meta, arrays)
 
@@ -366,19 +363,18 @@ class Campaigns:
         }
         own = {
             "watermark": self.watermark_ms,
-            "since": self._rows_since,
+            "since": self._since.snapshot(),
             "since_ms": self._since_ms,
             "evaluated": self._evaluated_ms,
             "needed": self._needed,
             "looked": self._looked_ms,
-            "novel": self._novel_since,
             "arrivals": self._lookout.snapshot(),
         }
         own["watch_start"], own["day"] = self.watch_start_ms, day
         told: dict[str, Any] = {"memory": self.memory.snapshot(), "shadow": self.shadow_memory.snapshot()}
         told["orders"] = self.announcer.orders.snapshot()
         told["known"] = self.known
-        return pack("campaigns", 1, {**meta, **own, **told}, arrays)
+        return pack("campaigns", 2, {**meta, **own, **told}, arrays)
 
     def _load(self, meta: dict[str, Any], arrays: dict[str, npt.NDArray[Any]]) -> None:
         """Take over all but the directory."""
@@ -388,8 +384,8 @@ class Campaigns:
         self.pending.load(SightingBatch(rows, arrays["pending_keys"], arrays["pending_offsets"]))
         self._arrivals.restore(meta["day"], arrays)
         self.watermark_ms, self._evaluated_ms = meta["watermark"], meta["evaluated"]
-        self._rows_since, self._since_ms, self._needed = meta["since"], meta["since_ms"], meta["needed"]
-        self._looked_ms, self._novel_since = meta["looked"], meta["novel"]
+        self._since_ms, self._needed, self._looked_ms = meta["since_ms"], meta["needed"], meta["looked"]
+        self._since.restore(meta["since"])
         self.watch_start_ms = meta["watch_start"]
         self.memory.restore(meta["memory"])
         self.shadow_memory.restore(meta["shadow"])

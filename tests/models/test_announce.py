@@ -12,7 +12,8 @@ from msgspec.structs import replace
 from models.admission import SLICE_MS
 from models.alert import Alert, Mode
 from models.announce import Announcer, Decisions
-from models.campaigns import KNOWN_PERIOD_MS, Campaigns
+from models.cadence import KNOWN_PERIOD_MS
+from models.campaigns import Campaigns
 from models.hashing import KeyedHash
 from models.labels import encode_label
 from models.sighting import SightingBatch

@@ -342,7 +342,7 @@ def test_what_is_no_snapshot_is_refused(subject, noise):
         subject.fresh().restore(noise)
 
 
-VERSIONS = {subject.name: 1 for subject in SUBJECTS} | {"pipeline": 2}
+VERSIONS = {subject.name: 1 for subject in SUBJECTS} | {"campaigns": 2, "pipeline": 2}
 
 
 @every
