@@ -49,9 +49,12 @@ def pack(kind: str, version: int, meta: dict[str, Any], arrays: dict[str, npt.ND
     parts = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     described = [[name, str(array.dtype), list(array.shape)] for name, array in parts.items()]
     header = msgspec.msgpack.encode({"kind": kind, "version": version, "meta": meta, "arrays": described})
-    body = b"".join([header, *(array.tobytes() for array in parts.values())])
-    size = struct.pack("<I", len(header))
-    return b"".join([MAGIC, struct.pack("<I", zlib.crc32(body, zlib.crc32(size))), size, body])
+    # Snapshots are tens of megabytes: each byte is copied once, here at the end.
+    body: list[Any] = [struct.pack("<I", len(header)), header, *(array.data for array in parts.values())]
+    crc = 0
+    for part in body:
+        crc = zlib.crc32(part, crc)
+    return b"".join([MAGIC, struct.pack("<I", crc), *body])
 
 
 def unpack(data: bytes, kind: str, version: int) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:

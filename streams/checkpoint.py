@@ -94,7 +94,7 @@ class Chunks:
 
 def chunked(data: bytes, generation: int) -> Chunks:
     """Cut a snapshot's bytes into records; the header follows once it is known where its parts lie."""
-    pieces = [data[at : at + CHUNK_BYTES] for at in range(0, len(data), CHUNK_BYTES)]
+    pieces = [memoryview(data)[at : at + CHUNK_BYTES] for at in range(0, len(data), CHUNK_BYTES)]
     records = []
     for index, piece in enumerate(pieces):
         meta = {"generation": generation, "index": index}

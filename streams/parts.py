@@ -60,14 +60,14 @@ def part_id(data: bytes, generation: int, number: int) -> str:
 
 def part_records(part: str, data: bytes) -> list[tuple[bytes, bytes]]:
     """Keys and values of a part, in writing order."""
-    pieces = [data[at : at + CHUNK_BYTES] for at in range(0, len(data), CHUNK_BYTES)]
+    pieces = [memoryview(data)[at : at + CHUNK_BYTES] for at in range(0, len(data), CHUNK_BYTES)]
     return [
         (_key(part, index).encode(), pack("part", VERSION, {"id": part, "index": index}, {"data": _bytes(piece)}))
         for index, piece in enumerate(pieces)
     ]
 
 
-def _bytes(piece: bytes) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
+def _bytes(piece: memoryview) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
     return np.frombuffer(piece, np.uint8)
 
 
