@@ -41,6 +41,8 @@ REQUEST_BYTES = 8 << 20
 TRANSACTION_MS = 60_000
 CLOSE_S = 10.0
 PLACE_FRAMES = 5
+PATIENCE_PART = 0.1
+"""Of the time between snapshots, how long one that is due waits for a commit with nothing to say."""
 REBUILD_RECORDS = 5_000
 """Records between two ``advance`` calls when the state is rebuilt without marks."""
 
@@ -215,19 +217,24 @@ class Partition:
             await self._advanced(idle=mark.idle)
         self.idle = mark.idle
 
-    async def _advanced(self, *, idle: bool, generation: int = 0) -> tuple[list[Output], Taken | None]:
-        """``idle`` where asked for, ``advance``, and the snapshot of that ``generation`` where it is not 0.
+    async def _advanced(self, *, idle: bool, due_for_s: float = -1.0) -> tuple[list[Output], Taken | None]:
+        """``idle`` where asked for, ``advance``, and the snapshot where one has been due for so long.
 
         An evaluation or a snapshot takes tenths of a second, which the loop does not have: requests of other
         partitions wait there. So it runs aside, and only what is short runs here.
         """
+        follows = self.host.spec.follows
 
         def step() -> tuple[list[Output], Taken | None]:
             outputs = [*(self.stage.idle() if idle else ()), *self.stage.advance()]
-            return outputs, self.snapshots.taken(self.stage, generation) if generation else None
+            # A snapshot would hold back what the same transaction says: an alert goes before it.
+            patient = due_for_s < self.host.settings.snapshot_s * PATIENCE_PART
+            if due_for_s < 0 or ((outputs or self.outputs) and follows and patient):
+                return outputs, None
+            return outputs, self.snapshots.taken(self.stage, 1 if self._mark is None else self._mark.newest + 1)
 
         done: tuple[list[Output], Taken | None]
-        done = await self.host.aside(step) if self.host.spec.follows or generation else step()
+        done = await self.host.aside(step) if follows or due_for_s >= 0 else step()
         return done
 
     def _skip_gap(self, beginning: int) -> None:
@@ -303,9 +310,7 @@ class Partition:
         """
         controls, control_next = self._new_controls()
         self.emit(self._take_controls(controls))
-        due = self.host.outside.now_s() >= self.snapshots.due_s
-        generation = 1 if self._mark is None else self._mark.newest + 1
-        outputs, taken = await self._advanced(idle=idle, generation=generation if due else 0)
+        outputs, taken = await self._advanced(idle=idle, due_for_s=self.host.outside.now_s() - self.snapshots.due_s)
         self.emit(outputs)
         idle = idle or self.idle
         async with self._transaction():

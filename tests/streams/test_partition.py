@@ -231,3 +231,19 @@ async def test_an_evaluation_and_a_snapshot_leave_the_loop_to_others(kafka: str,
     assert again.stage.digest == stage.digest
     await again.close()
     await bench.reader.stop()
+
+
+@pytest.mark.parametrize("follows", [True, False])
+async def test_a_snapshot_waits_for_a_commit_with_nothing_to_say(kafka: str, follows: bool) -> None:
+    bench = Bench(kafka)
+    await bench.start()
+    bench.host = replace(bench.host, spec=replace(bench.host.spec, follows=follows))
+    await bench.feed([b"w:"])
+    partition = await bench.opened()
+    partition.snapshots.due_s = bench.host.outside.now_s()
+    await bench.step(partition, 1, snapshot=False)
+    assert bool(partition.snapshots.written_bytes) is not follows
+    await partition.commit()
+    assert partition.snapshots.written_bytes
+    await partition.close()
+    await bench.reader.stop()
