@@ -172,17 +172,55 @@ def _template_keys(scratch: Scratch, masked: int, plan: Plan, keys: UInt64) -> i
     number = masked - plan.template_words + 1
     _shingle(scratch.masked, number, plan.template_words, plan.secrets.template, shingles)
     keys[: plan.template_keys + EDGE_KEYS] = _LAST
-    smallest = keys[: plan.template_keys]
-    for index in range(number):  # a loop of its own, because it vectorises where the next cannot
-        shingles[index] = max(mix(shingles[index], plan.secrets), np.uint64(1))
     for index in range(number):
-        if shingles[index] < smallest[plan.template_keys - 1]:
-            _insert(smallest, shingles[index])
+        shingles[index] = max(mix(shingles[index], plan.secrets), np.uint64(1))
+    _lowest(shingles[:number], scratch.tokens, keys[: plan.template_keys])
     if plan.edge_words and masked >= plan.edge_words:
         _insert_edges(scratch, masked, plan, keys[: plan.template_keys + EDGE_KEYS])
     written = 0
     while written < plan.template_keys + EDGE_KEYS and keys[written] != _LAST:
         written += 1
+    return written
+
+
+@jit_part
+def _lowest(values: UInt64, low: UInt64, smallest: UInt64) -> None:
+    """Put the least distinct ``values`` into ``smallest``, ascending, all of which is ``_LAST``; ``low`` is room.
+
+    Hashes are spread evenly, so nearly always the values below some bound are a few more than are wanted. Each then
+    finds its place by how many are less, which are comparisons of whole vectors, and no branch depends on a value.
+    """
+    wanted, number, found = len(smallest), len(values), 0
+    bound = _LAST // np.uint64(number) * np.uint64(2 * wanted) if number > 2 * wanted else _LAST
+    for index in range(number):
+        low[found] = values[index]
+        found += values[index] < bound
+    written = 0
+    if found <= 4 * wanted:
+        ordered = low[found : 2 * found]
+        written = _rank(low[:found], ordered, smallest)
+    if written < min(wanted, number):  # a text that repeats itself, or the rare one with few values below the bound
+        smallest[:] = _LAST
+        for index in range(number):
+            if values[index] < smallest[wanted - 1]:
+                _insert(smallest, values[index])
+
+
+@jit_part
+def _rank(values: UInt64, ordered: UInt64, smallest: UInt64) -> int:
+    """Put the least distinct ``values`` into ``smallest``, ascending; how many. ``ordered`` is room for all."""
+    for index in range(len(values)):
+        ordered[index] = _LAST
+    for index in range(len(values)):
+        value, less = values[index], 0
+        for other in range(len(values)):
+            less += values[np.uint64(other)] < value
+        ordered[less] = value  # equal values share one place, and leave the next ones empty
+    written = 0
+    for index in range(len(values)):
+        if ordered[index] != _LAST and written < len(smallest):
+            smallest[written] = ordered[index]
+            written += 1
     return written
 
 
