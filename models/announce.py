@@ -96,12 +96,13 @@ class Announcer:
                 self._resolve(now_ms, campaign, state, decisions, f"The rule went from {before} to {self._mode}")
 
     def _new(self, evaluation: Evaluation, judged: Judged, state: Campaigns) -> Campaign:
-        rows = evaluation.rows[judged.candidate.rows]
-        oldest = rows[np.lexsort((rows["key"], rows["ts"]))[0]]
-        cluster_id = "c-" + self._hash.digest(int(oldest["key"]), "cluster")
+        rows = judged.candidate.rows
+        stamps = evaluation.rows["ts"][rows]
+        first_seen = int(stamps.min())
+        oldest = int(evaluation.rows["key"][rows[stamps == first_seen]].min())
+        cluster_id = "c-" + self._hash.digest(oldest, "cluster")
         while cluster_id in state.memory.campaigns:
             cluster_id = "c-" + self._hash.digest(self._hash.text(f"{cluster_id} {evaluation.now_ms}"), "cluster")
-        first_seen = int(rows["ts"].min())
         if not judged.features.templates:  # a relay's rows are of the moments at which its days were told of
             first_seen = int(state.directory.first_seen(judged.candidate.account).min())
         campaign = Campaign(cluster_id, evaluation.now_ms, first_seen, evaluation.now_ms, open=False)
@@ -118,7 +119,7 @@ class Announcer:
         chosen = named(candidate)
         accounts = candidate.account[chosen]
         keys, _ = state.template_keys(evaluation.rows, candidate)
-        campaign.keys.update((int(key), now) for key in keys)
+        campaign.keys.update(dict.fromkeys(keys.tolist(), now))
         campaign.last_seen_ms = int(evaluation.rows["ts"][candidate.rows].max())
         requests = int(candidate.covered.sum())
         size = len(campaign.members.keys() | set(accounts.tolist()) | set(candidate.account[candidate.core].tolist()))
@@ -290,12 +291,11 @@ class Announcer:
     def _templates(self, evaluation: Evaluation, judged: Judged, state: Campaigns) -> list[Template]:
         """The most used templates as keyed digests."""
         candidate, templates = judged.candidate, evaluation.templates
-        rows = evaluation.rows[candidate.rows]
         of_row = templates.of_row[candidate.rows]
         shown = candidate.templates[np.argsort(-templates.requests[candidate.templates], kind="stable")]
         found = []
         for number in shown[:TEMPLATES_SHOWN]:
-            mine = rows[of_row == number]
+            mine = evaluation.rows[candidate.rows[of_row == number]]
             held = np.arange(mine["keys"].shape[1]) < mine["width"][:, None]
             numbers, uses = np.unique(mine["keys"][held], return_counts=True)
             keys = state.covered.keys.records["key"][numbers]

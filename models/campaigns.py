@@ -321,7 +321,9 @@ class Campaigns:
         self, rows: npt.NDArray[Any], candidate: Candidate
     ) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
         """The keys of the cluster's covered requests with their number of uses."""
-        return self.covered.key_uses(rows, candidate.rows)
+        if candidate.keys is None:
+            candidate.keys = self.covered.key_uses(rows, candidate.rows)
+        return candidate.keys
 
     def _remembered(self) -> npt.NDArray[np.uint64]:
         """The members of all campaigns known: who they are may be asked for as long as those are remembered."""

@@ -139,6 +139,7 @@ class Candidate:
     committed: npt.NDArray[np.bool_]
     core: npt.NDArray[np.bool_]
     time: Floats | None = None  # of the core's time with a known campaign, the part each account has had; None: all
+    keys: tuple[npt.NDArray[np.uint64], Ints] | None = None  # of its rows, with their uses; None: not yet counted
 
 
 SWARM_SHARE_MIN = 0.5  # of its own requests, for an account of a swarm to count with a single one

@@ -81,7 +81,7 @@ class Memory:
         requests: npt.NDArray[np.int64],
         taken: set[str],
     ) -> Campaign | None:
-        members = {int(account) for account in accounts}
+        members = set(accounts.tolist())
         for campaign in sorted(self.campaigns.values(), key=lambda known: (known.opened_ms, known.cluster_id)):
             if campaign.cluster_id in taken:
                 continue
@@ -90,7 +90,7 @@ class Memory:
                 common >= MEMBERS_PART * len(members) or common >= CAMPAIGN_PART * max(len(campaign.members), 1)
             ):
                 return campaign
-            known = np.fromiter((int(key) in campaign.keys for key in keys), np.bool_, len(keys))
+            known = np.fromiter((key in campaign.keys for key in keys.tolist()), np.bool_, len(keys))
             if requests[known].sum() >= TEMPLATE_PART * max(int(requests.sum()), 1):
                 return campaign
         return None

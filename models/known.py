@@ -31,6 +31,7 @@ TEMPLATE_PART = 0.5  # of all covered requests under a template that the core mu
 KEY_PART = 0.5  # of all covered requests with a key that must be the campaign's, under one template
 KEYS_MAX = 16_384  # of one campaign: 160 KiB in a record
 CAMPAIGNS_MAX = 64
+Ints = npt.NDArray[np.int64]
 EARLY_ACTIONS: frozenset[Action] = frozenset({"allow", "observe", "throttle"})
 
 
@@ -77,14 +78,9 @@ class Known:
 
 
 @jit
-def _template_of_keys(
-    rows: Any, of_row: npt.NDArray[np.int64], own: npt.NDArray[np.bool_], picked: npt.NDArray[np.int64], keys: int
-) -> npt.NDArray[np.int64]:
+def _template_of_keys(rows: Any, of_row: Ints, own: npt.NDArray[np.bool_], picked: Ints, total: Ints) -> Ints:
     """The own template in whose ``picked`` rows a key has ``KEY_PART`` of all its uses, -1 where there is none."""
-    total = np.zeros(keys, np.int64)
-    for at in range(rows.shape[0]):
-        for place in range(rows[at]["width"] if rows[at]["width"] > 1 else 0):
-            total[rows[at]["keys"][place]] += 1
+    keys = total.shape[0]
     found = np.full(keys, -1, np.int64)
     votes = np.zeros(keys, np.int64)
     for at in picked:  # a template with most of a key's uses is left over when every other use takes one away
@@ -118,7 +114,8 @@ def keys_of(
 ) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint16]]:
     """The keys that stand for one template of a campaign each, ascending, and that template's number, from 0."""
     own = _by_core(evaluation.templates, candidate)
-    found = _template_of_keys(evaluation.rows, evaluation.templates.of_row, own, candidate.rows, len(hashes))
+    templates = evaluation.templates
+    found = _template_of_keys(evaluation.rows, templates.of_row, own, candidate.rows, templates.of_keys)
     picked = np.flatnonzero(found >= 0)
     sizes = np.bincount(found[picked], minlength=len(own))
     picked = picked[sizes[found[picked]] >= 2]  # a request is under a template by two of its keys

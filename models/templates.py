@@ -210,6 +210,7 @@ class Templates:
     first_turns: Floats  # share of requests
     collisions: Floats  # share of requests whose exact prompt another customer sent too
     gated: npt.NDArray[np.bool_]  # may be campaign evidence
+    of_keys: Ints  # (k,) requests of several keys that hold each
 
 
 def even_templates(of_row: Ints) -> float:
@@ -289,4 +290,4 @@ def find_templates(rows: npt.NDArray[Any], keys: int) -> Templates:
     first_turns, collisions = first / np.maximum(requests, 1), collided / np.maximum(requests, 1)
     placed = (networks >= NETWORKS_MIN) | (2 * located < requests)
     gated = (customers >= CUSTOMERS_MIN) & placed & (first_turns >= FIRST_TURNS_MIN) & (collisions <= COLLISIONS_MAX)
-    return Templates(of_row, requests, customers, networks, located, first_turns, collisions, gated)
+    return Templates(of_row, requests, customers, networks, located, first_turns, collisions, gated, counts)
