@@ -102,8 +102,10 @@ class Memory:
             del self.campaigns[name]
         for campaign in self.campaigns.values():
             if len(campaign.keys) > TEMPLATE_KEYS_MAX:
-                newest = sorted(campaign.keys.items(), key=lambda item: (-item[1], item[0]))[:TEMPLATE_KEYS_MAX]
-                campaign.keys = dict(newest)
+                keys = np.fromiter(campaign.keys, np.uint64, len(campaign.keys))
+                seen = np.fromiter(campaign.keys.values(), np.int64, len(keys))
+                newest = np.lexsort((keys, -seen))[:TEMPLATE_KEYS_MAX]
+                campaign.keys = dict(zip(keys[newest].tolist(), seen[newest].tolist(), strict=True))
 
     def snapshot(self) -> list[Any]:
         """All campaigns as plain values, in a canonical order, and the waiting clusters."""
