@@ -68,7 +68,10 @@ _STARTS: Final = np.concatenate([[0], np.cumsum([len(name) for name in NAMES])])
 
 @jit_helper
 def _space(data: Bytes, at: int, end: int) -> int:
-    while at < end and (data[at] == 32 or (data[at] >= 9 and data[at] <= 13 and data[at] != 11 and data[at] != 12)):
+    while at < end:
+        byte = data[np.uint64(at)]
+        if byte > 32 or not (byte == 32 or byte == 10 or byte == 9 or byte == 13):
+            break
         at += 1
     return at
 
@@ -114,14 +117,15 @@ def _name(data: Bytes, at: int, end: int) -> int:
     """The number of the name in ``data[at:end]``, or -1 for another."""
     if at == end:
         return -1
-    first, middle, last = np.int64(data[at]), np.int64(data[at + (end - at) // 2]), np.int64(data[end - 1])
+    first, last = np.int64(data[np.uint64(at)]), np.int64(data[np.uint64(end - 1)])
+    middle = np.int64(data[np.uint64(at + ((end - at) >> 1))])
     slot = ((end - at) * 7 + first * 5 + middle * 3 + last * 11) & (SLOTS - 1)
     while _SLOTS[slot] >= 0:
         number = _SLOTS[slot]
         start = _STARTS[number]
         if _STARTS[number + 1] - start == end - at:
             same = 0
-            while same < end - at and _LETTERS[start + same] == data[at + same]:
+            while same < end - at and _LETTERS[np.uint64(start + same)] == data[np.uint64(at + same)]:
                 same += 1
             if same == end - at:
                 return int(number)

@@ -95,11 +95,11 @@ def text_end(data: Bytes, marks: npt.NDArray[np.int32], mark: int, at: int, end:
     ``mark`` is one at or before the text. Integers go in and out, because arrays in tuples are counted references.
     """
     holds = 0
-    while marks[mark] < at:
+    while marks[np.uint64(mark)] < at:
         mark += 1
-    while marks[mark] < end:
-        place = np.int64(marks[mark])
-        kind = CLASSES[data[place]]
+    while marks[np.uint64(mark)] < end:
+        place = np.int64(marks[np.uint64(mark)])
+        kind = CLASSES[data[np.uint64(place)]]
         mark += 1
         if kind == QUOTE:
             return place, mark, holds
@@ -108,7 +108,7 @@ def text_end(data: Bytes, marks: npt.NDArray[np.int32], mark: int, at: int, end:
             after = _escape(data, place, end)
             if after < 0:
                 break
-            while marks[mark] < after:
+            while marks[np.uint64(mark)] < after:
                 mark += 1
         elif kind == ABOVE:
             holds |= WIDE
