@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from models.alert import Action, Alert, Attribute, Mode, Signal, Status, Template, more_severe
 from models.clusters import Candidate
 from models.hashing import KeyedHash
-from models.identity import SETTLED_MS, Campaign
+from models.identity import Campaign
 from models.network import network_text
 from models.newcomers import POOL_MIN
 from models.orders import Orders
@@ -165,7 +165,7 @@ class Announcer:
         if len(fresh) < POOL_MIN:
             campaign.second_pool = campaign.second_pool and len(new) >= POOL_MIN
             return fresh[:0]
-        if campaign.second_pool or now_ms - campaign.opened_ms < SETTLED_MS:
+        if campaign.second_pool or now_ms < campaign.settled_ms:
             return fresh[:0]
         campaign.second_pool = True
         return fresh

@@ -297,7 +297,7 @@ class Campaigns:
         for item, campaign in zip(possible, self.memory.match(described), strict=True):
             item.campaign = campaign
             if campaign is not None:
-                newcomers = find_newcomers(latest.rows, item.candidate, self.directory, campaign.opened_ms)
+                newcomers = find_newcomers(latest.rows, item.candidate, self.directory, campaign.settled_ms)
                 item.candidate.time = had_time(latest.rows, item.candidate, newcomers, latest.now_ms)
             if item.reason is Reason.HELD and not (campaign is not None and campaign.episode):
                 item.reason = Reason.WEAK

@@ -43,6 +43,11 @@ class Campaign(msgspec.Struct):
     members: dict[int, int] = {}  # account hash -> time until which its signal holds
     keys: dict[int, int] = {}  # template key -> last time it was seen in the campaign
 
+    @property
+    def settled_ms(self) -> int:
+        """When its first pool has come round: whoever first appears later is of another."""
+        return self.opened_ms + SETTLED_MS
+
 
 class Memory:
     """All campaigns known, by id."""
@@ -58,7 +63,7 @@ class Memory:
     def known_keys(self, now_ms: int) -> Iterator[int]:
         """The template keys of all campaigns that were told ``SETTLED_MS`` ago or earlier, some more than once."""
         for campaign in self.campaigns.values():
-            if campaign.episode and now_ms - campaign.opened_ms >= SETTLED_MS:
+            if campaign.episode and now_ms >= campaign.settled_ms:
                 yield from campaign.keys
 
     def match(

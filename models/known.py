@@ -158,7 +158,7 @@ def describe(judged: Judged, evaluation: Evaluation, state: Campaigns) -> Known 
             evaluation.templates.of_row[candidate.rows[np.repeat(core, np.diff(candidate.starts))]]
         ),
         arrived_ms=campaign.first_seen_ms - ARRIVED_MS if came_along else 0,
-        pool_ms=campaign.opened_ms if second_pool else 0,
+        pool_ms=campaign.settled_ms if second_pool else 0,
         pool_share=LIKE_CORE * core_share,
         usual_ms=usual_ms(evaluation.rows, candidate, evaluation.now_ms),
     )

@@ -110,16 +110,16 @@ class Lookout:
 
 
 def find_newcomers(
-    rows: npt.NDArray[Any], candidate: Candidate, directory: Directory, opened_ms: int
+    rows: npt.NDArray[Any], candidate: Candidate, directory: Directory, settled_ms: int
 ) -> npt.NDArray[np.bool_]:
-    """Which accounts of a campaign known since ``opened_ms`` first appeared after that, with its templates.
+    """Which accounts first appeared with a campaign's templates after its pool had come round, at ``settled_ms``.
 
     They give it as much of what they send as its core does; fewer than a pool's customers are nobody.
     """
     seen = directory.first_seen(candidate.account)
     began = _began_ms(rows, candidate)
     usual = float(np.median(candidate.share[candidate.core])) if candidate.core.any() else 1.0
-    came = (seen > opened_ms) & (began - seen <= ARRIVED_MS) & (candidate.share >= LIKE_CORE * usual)
+    came = (seen > settled_ms) & (began - seen <= ARRIVED_MS) & (candidate.share >= LIKE_CORE * usual)
     if len(np.unique(directory.customers(candidate.account[came]))) < POOL_MIN:
         return np.zeros(len(came), np.bool_)
     return came

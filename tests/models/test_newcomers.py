@@ -132,6 +132,17 @@ def test_a_second_pool_is_told_within_minutes_and_once():
     assert [alert for alert in run.alerts[before + 1 :] if "A new pool" in alert.summary] == []
 
 
+def test_who_comes_within_the_hour_of_the_first_alert_is_of_the_first_pool():
+    run = Run().wave(requests=12)
+    (campaign,) = run.campaigns.memory.campaigns.values()
+    for seen_ms, expected in ((campaign.opened_ms + HOUR_MS, 0), (campaign.opened_ms + HOUR_MS + 1, len(SECOND))):
+        rows = covered(dealt(range(60), range(6), 8) + dealt(SECOND, range(6), 2))
+        rows["ts"][480:] = seen_ms + 1
+        directory = directory_of(range(60), ts=START)
+        directory.add(*profiles(SECOND, ts=seen_ms))
+        assert find_newcomers(rows, candidates_of(rows)[0], directory, campaign.settled_ms).sum() == expected
+
+
 def test_a_single_request_names_no_newcomer_and_a_few_do():
     run = settled()
     told = len(run.decisions.signals)
