@@ -36,7 +36,7 @@ PARTS: dict[str, list[Off]] = {
         ("models.templates", "FIRST_TURNS_MIN", 0.0),
         ("models.templates", "COLLISIONS_MAX", 1.0),
     ],
-    "committed core": [("models.clusters", "_core", lambda committed, share: committed)],
+    "committed core": [("models.clusters", "_core", lambda committed, *_: committed)],
     "own templates": [("models.clusters", "OWN_PART", 0.0)],
     "communities split": [("models.clusters", "split", lambda account, template, hashes: np.zeros(len(hashes), int))],
     "swarm": [
