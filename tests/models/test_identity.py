@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.errors import WireError
-from models.identity import (, is_part
+from models.identity import (
     CAMPAIGN_PART,
     FORGET_MS,
     MEMBERS_PART,
@@ -16,6 +16,7 @@ from models.identity import (, is_part
     TEMPLATE_KEYS_MAX,
     Campaign,
     Memory,
+    is_part,
 )
 from models.wire import pack, unpack
 from tests.models.inputs import START
