@@ -182,13 +182,16 @@ def _fit(who: Ints, what: Ints, weight: Floats, likely: Floats, accounts: int) -
 def _settle(who: Ints, what: Ints, weight: Floats, joined: Ints) -> Ints:
     """Let every account join the group whose use of templates explains its own best, a few times over.
 
-    A template that two groups share lies in one of them; an account is told by all it uses, not by that one.
+    A template that two groups share lies in one of them; an account is told by all it uses, not by that one. A group's
+    size counts as its prior: two requests that a small group explains a little better are no reason to leave a pool of
+    thousands, some of whose accounts would else seem to be a campaign of their own.
     """
     groups, count = int(joined.max()) + 1, int(what.max()) + 1
     for _ in range(SETTLING_ROUNDS if groups > 1 else 0):
         uses = _uses(joined[who], what, weight, (groups, count))
         likely = np.ascontiguousarray(np.log(uses / uses.sum(axis=1, keepdims=True)).T)
-        settled = np.argmax(_fit(who, what, weight, likely, len(joined)), axis=1)
+        size = np.log(np.bincount(joined, minlength=groups) + SMOOTHING)
+        settled = np.argmax(_fit(who, what, weight, likely, len(joined)) + size, axis=1)
         if np.array_equal(settled, joined):
             break
         joined = settled

@@ -48,6 +48,13 @@ def test_one_pool_through_a_thousand_templates_with_a_few_requests_each_is_one(r
     assert len(set(communities(used))) == 1
 
 
+def test_a_small_group_takes_no_account_of_a_large_pool_for_two_requests():
+    generator = np.random.default_rng(1)
+    found = communities(lists(3_000, range(40), 2, generator) + lists(40, range(38, 44), 12, generator))
+    assert found == [found[0]] * 3_000 + [found[-1]] * 40
+    assert found[0] != found[-1]
+
+
 def test_one_template_is_one_community():
     assert communities([[3, 3], [3], [3, 3, 3]]) == [0, 0, 0]
 
