@@ -146,7 +146,7 @@ class Announcer:
         more = fresh > 0 or requests >= self._rule.update_growth * campaign.said_requests
         aged = now - campaign.said_ms >= self._rule.update_ms and more
         ended = evaluation.final and size > campaign.said_accounts
-        newcomers = self._newcomers(candidate, campaign, now)
+        newcomers = self._newcomers(candidate, campaign, state)
         if status is None and not dismissed and (grown or louder or aged or ended or len(newcomers)):
             status = "update"
             campaign.updates += 1
@@ -157,15 +157,16 @@ class Announcer:
             alert = self._alert(evaluation, judged, campaign, state, (status, shown))
             decisions.alerts.append(replace(alert, summary=alert.summary + _new_pool(newcomers)))
 
-    def _newcomers(self, candidate: Candidate, campaign: Campaign, now_ms: int) -> npt.NDArray[np.uint64]:
-        """The accounts of a second pool, once, when there are enough of them; none while the first is still coming."""
+    def _newcomers(self, candidate: Candidate, campaign: Campaign, state: Campaigns) -> npt.NDArray[np.uint64]:
+        """The accounts of a second pool, once, when there are enough of them; who came earlier is of the first."""
         mask = np.zeros(len(candidate.account), np.bool_) if candidate.time is None else candidate.time < 1.0
         new = candidate.account[mask]
+        new = new[state.directory.first_seen(new) > campaign.settled_ms]
         fresh = new[~np.isin(new, np.fromiter(campaign.members, np.uint64, len(campaign.members)))]
         if len(fresh) < POOL_MIN:
             campaign.second_pool = campaign.second_pool and len(new) >= POOL_MIN
             return fresh[:0]
-        if campaign.second_pool or now_ms < campaign.settled_ms:
+        if campaign.second_pool:
             return fresh[:0]
         campaign.second_pool = True
         return fresh

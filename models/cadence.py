@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from models.fanin_kernel import WINDOW_MS
 
 KNOWN_PERIOD_MS = 1_800_000
-LARGE_PERIOD_MS = 7_200_000
-"""The longest wait where covered requests are many: open campaigns must be renewed and resolved in time."""
+LARGE_PERIOD_MS = 3_000_000
+"""The longest wait where covered requests are many, with a look to spare below the life of an early signal."""
 NOVEL_MIN = 32  # rows of text that was unknown when the watch had settled
 FREE = 1 << 18  # covered requests up to which an evaluation costs next to nothing
 PART = 1 / 24  # of the covered requests must be new where they are more; in an even day that is an hour of it

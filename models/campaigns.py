@@ -25,7 +25,7 @@ from models.covered import CoveredEvents
 from models.directory import Directory
 from models.evidence import weigh
 from models.features import Context, Features, measure
-from models.identity import Campaign, Memory, is_part
+from models.identity import Campaign, Memory
 from models.known import known_after, still_known
 from models.newcomers import Lookout, find_newcomers, had_time
 from models.pending import Pending
@@ -295,23 +295,20 @@ class Campaigns:
         described = [self._describe(latest.rows, latest.templates, item.candidate) for item in possible]
         waiting: list[npt.NDArray[np.uint64]] = []
         for item, campaign in zip(possible, self.memory.match(described), strict=True):
-            item.campaign = campaign
+            item.campaign, item.candidate.time = campaign, None
             if campaign is not None:
-                newcomers = find_newcomers(latest.rows, item.candidate, self.directory, campaign.settled_ms)
+                newcomers = find_newcomers(latest.rows, item.candidate, self.directory, campaign.opened_ms)
                 item.candidate.time = had_time(latest.rows, item.candidate, newcomers, latest.now_ms)
             if item.reason is Reason.HELD and not (campaign is not None and campaign.episode):
                 item.reason = Reason.WEAK
-        told = [item.candidate.account for item in possible if item.campaign is not None and item.campaign.open]
-        for item in possible:
-            if item.campaign is not None or item.reason is not Reason.CAMPAIGN:
-                continue
-            if any(is_part(item.candidate.account, accounts) for accounts in told):
-                item.reason = Reason.PART
-            elif item.features.accounts < self.rules.campaign.confirmed_below:
+            if item.reason is Reason.CAMPAIGN and campaign is None and self._is_small(item):
                 accounts = item.candidate.account[item.candidate.core]
                 waiting.append(accounts)
                 item.reason = item.reason if self.memory.seen_before(accounts) else Reason.UNCONFIRMED
         self.memory.waiting = waiting
+
+    def _is_small(self, item: Judged) -> bool:
+        return item.features.accounts < self.rules.campaign.confirmed_below
 
     def _describe(
         self, rows: npt.NDArray[Any], templates: Templates, candidate: Candidate

@@ -21,16 +21,6 @@ MEMBERS_PART = 0.2  # of the cluster's accounts that a campaign must hold to len
 CAMPAIGN_PART = 0.5  # ... or of the campaign's accounts that the cluster must hold
 TEMPLATE_PART = 0.5  # of the cluster's requests under the campaign's template keys: a returning pool
 TEMPLATE_KEYS_MAX = 4_096
-SHARED_PART = 0.2  # of the accounts that touched a cluster, also touching an open campaign: one pool
-
-
-def is_part(accounts: npt.NDArray[np.uint64], told: npt.NDArray[np.uint64]) -> bool:
-    """Whether a cluster whose templates ``accounts`` touched is a piece of the one that ``told`` touched.
-
-    Where a pool takes turns, templates that have just turned hot and those who came to them twice look like a campaign
-    of their own until their other requests connect them. Two operators hardly share an account.
-    """
-    return len(accounts) <= len(told) and bool(np.isin(accounts, told).mean() >= SHARED_PART)
 
 
 class Campaign(msgspec.Struct):

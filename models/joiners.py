@@ -19,10 +19,10 @@ from models.alert import Signal
 from models.compiled import jit
 from models.errors import WireError
 from models.known import Known, Terms
+from models.newcomers import BEGAN_MS
 from models.orders import Orders
 from models.sighting import SightingBatch
 from models.strings import Strings
-from models.swarm import ARRIVED_MS
 from models.table import Index, Table, find, insert, rebuilt
 from models.verdict import LATE_COUNT_MIN
 
@@ -126,7 +126,7 @@ def _enough_templates(bits: np.uint64, count: int, even: float) -> bool:
 @jit
 def _count_needed(join: Any, row: Any, first_seen: int, bar: Any) -> float:
     """The requests an account must have sent: fewer where it came with a second pool (``newcomers``) and is young."""
-    began_with_it = 0 < bar["pool_ms"] < first_seen and join["since_ms"] - first_seen <= ARRIVED_MS
+    began_with_it = 0 < bar["pool_ms"] < first_seen and join["since_ms"] - first_seen <= BEGAN_MS
     if not began_with_it or join["count"] < bar["pool_share"] * row["requests_24h"]:
         return float(bar["count"])
     scaled: float = bar["count"] * min(1.0, (row["ts"] - first_seen) / bar["usual_ms"])

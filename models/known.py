@@ -18,8 +18,7 @@ import numpy.typing as npt
 from models.alert import Action, Mode
 from models.clusters import VARIED, Candidate
 from models.compiled import jit
-from models.newcomers import LIKE_CORE, usual_ms
-from models.swarm import ARRIVED_MS
+from models.newcomers import BEGAN_MS, LIKE_CORE, usual_ms
 from models.templates import Templates, even_templates
 from models.verdict import LATE_COUNT_MIN, NAMED_SHARE_MIN, STERN_SHARE, UNDILUTED, needed
 from models.wire import pack, unpack
@@ -157,8 +156,8 @@ def describe(judged: Judged, evaluation: Evaluation, state: Campaigns) -> Known 
         even_templates=even_templates(
             evaluation.templates.of_row[candidate.rows[np.repeat(core, np.diff(candidate.starts))]]
         ),
-        arrived_ms=campaign.first_seen_ms - ARRIVED_MS if came_along else 0,
-        pool_ms=campaign.settled_ms if second_pool else 0,
+        arrived_ms=campaign.first_seen_ms - BEGAN_MS if came_along else 0,
+        pool_ms=campaign.opened_ms if second_pool else 0,
         pool_share=LIKE_CORE * core_share,
         usual_ms=usual_ms(evaluation.rows, candidate, evaluation.now_ms),
     )

@@ -17,11 +17,11 @@ from models.clusters import Candidate
 from models.compiled import jit
 from models.directory import Directory
 from models.sighting import SightingBatch
-from models.swarm import ARRIVED_MS
 from models.table import Index, find, new_index, rebuilt
 
 ARRIVALS_MIN = 16  # requests of accounts new to the watch under a known campaign's templates: worth a look at once
 POOL_MIN = 12  # customers; fewer are no pool
+BEGAN_MS = 3_600_000  # an account began with a known campaign if it first appeared at most this long before
 LIKE_CORE = 0.8  # of the core's median share of its own requests: a pool is used as the one before it
 KEYS_MIN = 2  # known template keys in one request; one is a phrase
 
@@ -110,16 +110,16 @@ class Lookout:
 
 
 def find_newcomers(
-    rows: npt.NDArray[Any], candidate: Candidate, directory: Directory, settled_ms: int
+    rows: npt.NDArray[Any], candidate: Candidate, directory: Directory, opened_ms: int
 ) -> npt.NDArray[np.bool_]:
-    """Which accounts first appeared with a campaign's templates after its pool had come round, at ``settled_ms``.
+    """Which accounts of a campaign known since ``opened_ms`` first appeared after that, with its templates.
 
     They give it as much of what they send as its core does; fewer than a pool's customers are nobody.
     """
     seen = directory.first_seen(candidate.account)
     began = _began_ms(rows, candidate)
     usual = float(np.median(candidate.share[candidate.core])) if candidate.core.any() else 1.0
-    came = (seen > settled_ms) & (began - seen <= ARRIVED_MS) & (candidate.share >= LIKE_CORE * usual)
+    came = (seen > opened_ms) & (began - seen <= BEGAN_MS) & (candidate.share >= LIKE_CORE * usual)
     if len(np.unique(directory.customers(candidate.account[came]))) < POOL_MIN:
         return np.zeros(len(came), np.bool_)
     return came

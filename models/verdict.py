@@ -52,7 +52,6 @@ class Reason(enum.Enum):
     DILUTED = "core_too_small_a_part"
     WEAK = "evidence_too_weak"
     UNCONFIRMED = "waits_for_a_second_look"
-    PART = "part_of_an_open_campaign"
 
 
 def judge(features: Features, evidence: list[Evidence], rule: CampaignRule, *, is_open: bool) -> Reason:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from models.cadence import FREE, KNOWN_PERIOD_MS, LARGE_PERIOD_MS, NOVEL_MIN, NOVEL_PART, PART, Cadence
+from models.campaigns import PERIOD_MS
 from models.fanin_kernel import WINDOW_MS
+from models.joiners import EARLY_MS, STALE_MS
 
 LARGE = FREE + 1
 HALF_MS = KNOWN_PERIOD_MS // 2
@@ -38,6 +40,10 @@ def test_where_much_is_covered_a_part_of_it_must_be_new():
 def test_no_wait_is_longer_than_what_open_campaigns_bear():
     assert not Cadence().is_due(LARGE, LARGE_PERIOD_MS - 1)
     assert Cadence().is_due(LARGE, LARGE_PERIOD_MS)
+
+
+def test_an_early_signal_outlives_the_wait_for_the_evaluation_that_renews_it():
+    assert LARGE_PERIOD_MS + PERIOD_MS <= EARLY_MS < STALE_MS
 
 
 def test_usual_fashions_of_a_large_fleet_are_no_news_and_a_campaign_is():

@@ -16,7 +16,6 @@ from models.identity import (
     TEMPLATE_KEYS_MAX,
     Campaign,
     Memory,
-    is_part,
 )
 from models.wire import pack, unpack
 from tests.models.inputs import START
@@ -165,11 +164,3 @@ def test_a_snapshot_is_canonical_and_gives_all_back():
     assert [waiting.tolist() for waiting in again.waiting] == [[2**64 - 1, 5]]
     with pytest.raises(WireError):
         unpack(b"no snapshot", "memory", 1)
-
-
-@pytest.mark.parametrize(("common", "expected"), [(0, False), (7, False), (8, True), (40, True)])
-def test_a_cluster_that_shares_a_fifth_of_those_it_touched_is_a_piece_of_the_campaign(common, expected):
-    told = np.arange(100, dtype=np.uint64)
-    accounts = np.concatenate([told[:common], np.arange(1_000, 1_040 - common, dtype=np.uint64)])
-    assert is_part(accounts, told) is expected
-    assert not is_part(np.arange(101, dtype=np.uint64), told), "the larger is no piece of the smaller"

@@ -9,6 +9,7 @@ from models.accounts import DAY_MS
 from models.admission import SLICE_MS
 from models.campaigns import PERIOD_MS
 from models.directory import IDLE_DAYS, Directory
+from models.identity import Memory
 from models.newcomers import ARRIVALS_MIN, POOL_MIN, Lookout, find_newcomers, had_time
 from models.sighting import SightingBatch
 from tests.models.covering import candidates_of, covered, dealt, directory_of, mixed, profiles, template
@@ -132,15 +133,23 @@ def test_a_second_pool_is_told_within_minutes_and_once():
     assert [alert for alert in run.alerts[before + 1 :] if "A new pool" in alert.summary] == []
 
 
-def test_who_comes_within_the_hour_of_the_first_alert_is_of_the_first_pool():
+@pytest.mark.parametrize(("late_ms", "expected"), [(0, 0), (1, 1)])
+def test_who_comes_within_the_hour_of_the_first_alert_is_of_the_first_pool(late_ms, expected):
     run = Run().wave(requests=12)
     (campaign,) = run.campaigns.memory.campaigns.values()
-    for seen_ms, expected in ((campaign.opened_ms + HOUR_MS, 0), (campaign.opened_ms + HOUR_MS + 1, len(SECOND))):
-        rows = covered(dealt(range(60), range(6), 8) + dealt(SECOND, range(6), 2))
-        rows["ts"][480:] = seen_ms + 1
-        directory = directory_of(range(60), ts=START)
-        directory.add(*profiles(SECOND, ts=seen_ms))
-        assert find_newcomers(rows, candidates_of(rows)[0], directory, campaign.settled_ms).sum() == expected
+    run.campaigns.learn(*profiles(SECOND, ts=campaign.opened_ms + HOUR_MS + late_ms))
+    before = len(run.alerts)
+    arriving(run, SECOND, 1).wait(HOUR_MS)
+    assert len([alert for alert in run.alerts[before:] if "A new pool" in alert.summary]) == expected
+
+
+def test_the_time_with_a_campaign_is_that_of_the_rule_which_knows_it():
+    run = settled()
+    arriving(run, SECOND, 1)
+    assert any(judged.candidate.time is not None for judged in run.campaigns.latest.judged)
+    run.campaigns.memory = Memory()  # as the rule in force, where the one in the shadow knows the campaign alone
+    run.campaigns._identify(run.campaigns.latest)
+    assert all(judged.candidate.time is None for judged in run.campaigns.latest.judged)
 
 
 def test_a_single_request_names_no_newcomer_and_a_few_do():
