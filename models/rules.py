@@ -39,6 +39,8 @@ Count = Annotated[int, Meta(ge=1, le=1_000_000_000)]
 Accounts = Annotated[int, Meta(ge=0, le=1_000_000_000)]
 Growth = Annotated[float, Meta(ge=1.0, le=100.0)]
 SignalMs = Annotated[int, Meta(ge=10 * MINUTE_MS, le=7 * DAY_MS)]
+RenewedMs = Annotated[int, Meta(ge=2 * HOUR_MS, le=7 * DAY_MS)]
+"""Half of it outlasts the longest wait between two evaluations (``cadence``): a signal is renewed before it ends."""
 QuietMs = Annotated[int, Meta(ge=HOUR_MS, le=28 * DAY_MS)]
 Percent = Annotated[int, Meta(ge=0, le=100)]
 Name = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")]
@@ -75,7 +77,7 @@ class CampaignRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     confirmed_below: Accounts = CONFIRMED_BELOW
     severities: Severities = Severities()
     ladder: tuple[Step, ...] = (Step("throttle", 0.25), Step("challenge", 0.1, STERN_SCORE, beyond_doubt=True))
-    signal_ms: SignalMs = 6 * HOUR_MS
+    signal_ms: RenewedMs = 6 * HOUR_MS
     """A signal ends by itself; it is renewed past its half while its account still takes part."""
     update_ms: Annotated[int, Meta(ge=MINUTE_MS, le=28 * DAY_MS)] = 6 * HOUR_MS
     update_growth: Growth = 1.5

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
+from msgspec import ValidationError, convert
 
 from models.cadence import FREE, KNOWN_PERIOD_MS, LARGE_PERIOD_MS, NOVEL_MIN, NOVEL_PART, PART, Cadence
 from models.campaigns import PERIOD_MS
 from models.fanin_kernel import WINDOW_MS
 from models.joiners import EARLY_MS, STALE_MS
+from models.rules import CampaignRule
 
 LARGE = FREE + 1
 HALF_MS = KNOWN_PERIOD_MS // 2
@@ -44,6 +48,13 @@ def test_no_wait_is_longer_than_what_open_campaigns_bear():
 
 def test_an_early_signal_outlives_the_wait_for_the_evaluation_that_renews_it():
     assert LARGE_PERIOD_MS + PERIOD_MS <= EARLY_MS < STALE_MS
+
+
+def test_every_signal_lifetime_that_rules_may_have_is_renewed_before_it_ends():
+    shortest = 2 * (LARGE_PERIOD_MS + PERIOD_MS)
+    for lifetime_ms, valid in ((shortest - 1, False), (shortest, True)):
+        with nullcontext() if valid else pytest.raises(ValidationError):
+            convert({"signal_ms": lifetime_ms}, CampaignRule)
 
 
 def test_usual_fashions_of_a_large_fleet_are_no_news_and_a_campaign_is():

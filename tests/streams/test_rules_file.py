@@ -50,7 +50,12 @@ def campaigns() -> st.SearchStrategy[CampaignRule]:
         )  # fmt: skip
 
     sizes = st.lists(st.integers(0, 9_999), min_size=3, max_size=3)
-    return st.builds(built, st.lists(SCORE, min_size=4, max_size=4), sizes, st.tuples(MODE, MINUTES))
+    return st.builds(
+        built,
+        st.lists(SCORE, min_size=4, max_size=4),
+        sizes,
+        st.tuples(MODE, MINUTES.map(lambda value: max(value, 7_200_000))),
+    )
 
 
 @settings(max_examples=40)
