@@ -46,25 +46,34 @@ def commits(committed: Committed) -> npt.NDArray[np.bool_]:
 
 
 @jit
-def _shared(
-    starts: npt.NDArray[np.int64], templates: npt.NDArray[np.int64], size: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Accounts per pair of templates, from each account's ascending list; pairs as low << 32 | high."""
-    keys = np.full(size, -1, np.int64)
-    counts = np.zeros(size, np.int64)
-    mask = size - 1
+def _shared(starts: Ints, templates: Ints, count: int) -> tuple[Ints, Ints]:
+    """Accounts per pair of ``count`` templates, from each account's ascending list; pairs as low << 32 | high.
+
+    Template by template: those beside one are few and stay in the cache, as a table of pairs does not.
+    """
+    ends = np.empty(templates.shape[0], np.int64)
+    most = 0
     for account in range(starts.shape[0] - 1):
-        end = min(starts[account + 1], starts[account] + TEMPLATES_PER_ACCOUNT_MAX)
-        for first in range(starts[account], end):
-            for second in range(first + 1, end):
-                pair = (templates[first] << 32) | templates[second]
-                slot = (templates[first] * 40_503 + templates[second] * 2_654_435) & mask
-                while keys[slot] != -1 and keys[slot] != pair:
-                    slot = (slot + 1) & mask
-                keys[slot] = pair
-                counts[slot] += 1
-    filled = keys != -1
-    return keys[filled], counts[filled]
+        width = min(starts[account + 1] - starts[account], TEMPLATES_PER_ACCOUNT_MAX)
+        ends[starts[account] : starts[account + 1]] = starts[account] + width
+        most += width * (width - 1) // 2
+    pairs, counts = np.empty(most, np.int64), np.empty(most, np.int64)
+    places, begins = by_number(templates, count)
+    together = np.zeros(count, np.int64)
+    found = 0
+    for low in range(count):
+        first = found
+        for place in places[begins[low] : begins[low + 1]]:
+            for high in templates[place + 1 : max(ends[place], place + 1)]:
+                if together[high] == 0:
+                    pairs[found] = high
+                    found += 1
+                together[high] += 1
+        for at in range(first, found):
+            counts[at] = together[pairs[at]]
+            together[pairs[at]] = 0
+            pairs[at] |= low << 32
+    return pairs[:found].copy(), counts[:found].copy()
 
 
 def _joined(pairs: Ints, counts: Ints, sizes: Ints, overlap: Floats, active: int) -> npt.NDArray[np.bool_]:
@@ -94,11 +103,7 @@ def join_templates(templates: Templates, committed: Committed, active: int, swar
     many = np.bincount(pair_template, weights=per_account[pair_account] >= 2, minlength=count)
     overlap = many / np.maximum(sizes, 1)
     starts = np.append(0, np.cumsum(per_account))
-    widths = np.minimum(per_account, TEMPLATES_PER_ACCOUNT_MAX)
-    size = 16
-    while size < 2 * int((widths * (widths - 1) // 2).sum()):
-        size *= 2
-    pairs, counts = _shared(starts, pair_template, size)
+    pairs, counts = _shared(starts, pair_template, count)
     keep = _joined(pairs, counts, sizes, overlap, active) if len(pairs) else np.zeros(0, np.bool_)
     together = np.flatnonzero(swarm.templates)
     chain = (together[:-1] << 32) | together[1:]

@@ -170,13 +170,26 @@ def _uses(group: Ints, what: Ints, weight: Floats, shape: tuple[int, int]) -> Fl
 
 
 @jit
-def _fit(who: Ints, what: Ints, weight: Floats, likely: Floats, accounts: int) -> Floats:
-    """Log-likelihood of each account's requests in each group, shape ``(accounts, groups)``; ``likely`` by template."""
-    fit = np.zeros((accounts, likely.shape[1]), np.float64)
-    for at in range(who.shape[0]):
-        for group in range(likely.shape[1]):
-            fit[who[at], group] += weight[at] * likely[what[at], group]
-    return fit
+def _likeliest(pairs: tuple[Ints, Ints, Floats], likely: Floats, prior: Floats, accounts: int) -> Ints:
+    """The group in which each account's requests are likeliest; ``pairs`` (account, template, requests) by account.
+
+    ``likely`` and ``prior`` are logarithms, of shapes ``(templates, groups)`` and ``(groups,)``.
+    """
+    who, what, weight = pairs
+    joined = np.full(accounts, np.argmax(prior))
+    fit = np.empty(len(prior), np.float64)
+    first = 0
+    while first < who.shape[0]:
+        fit[:] = 0.0
+        end = first
+        while end < who.shape[0] and who[end] == who[first]:
+            requests, mine = weight[end], likely[what[end]]
+            for group in range(fit.shape[0]):
+                fit[group] += requests * mine[group]
+            end += 1
+        joined[who[first]] = np.argmax(fit + prior)
+        first = end
+    return joined
 
 
 def _settle(who: Ints, what: Ints, weight: Floats, joined: Ints) -> Ints:
@@ -191,7 +204,7 @@ def _settle(who: Ints, what: Ints, weight: Floats, joined: Ints) -> Ints:
         uses = _uses(joined[who], what, weight, (groups, count))
         likely = np.ascontiguousarray(np.log(uses / uses.sum(axis=1, keepdims=True)).T)
         size = np.log(np.bincount(joined, minlength=groups) + SMOOTHING)
-        settled = np.argmax(_fit(who, what, weight, likely, len(joined)) + size, axis=1)
+        settled = _likeliest((who, what, weight), likely, size, len(joined))
         if np.array_equal(settled, joined):
             break
         joined = settled

@@ -18,8 +18,9 @@ import numpy.typing as npt
 from models.alert import Action, Mode
 from models.clusters import VARIED, Candidate
 from models.compiled import jit
+from models.covered import KEYS_MAX as ROW_KEYS_MAX
 from models.newcomers import BEGAN_MS, LIKE_CORE, usual_ms
-from models.templates import Templates, even_templates
+from models.templates import Lists, Templates, even_templates
 from models.verdict import LATE_COUNT_MIN, NAMED_SHARE_MIN, STERN_SHARE, UNDILUTED, needed
 from models.wire import pack, unpack
 
@@ -77,26 +78,37 @@ class Known:
 
 
 @jit
+def _own(rows: Any, of_row: Ints, own: npt.NDArray[np.bool_], picked: Ints) -> tuple[Ints, Lists]:
+    """Template and keys, -1 beyond the last, of those ``picked`` rows that are in a template of its own."""
+    template, keys = np.empty(picked.shape[0], np.int64), np.empty((picked.shape[0], ROW_KEYS_MAX), np.int32)
+    count = 0
+    for at in picked:
+        if own[of_row[at]]:
+            template[count], keys[count] = of_row[at], rows[at]["keys"]
+            keys[count, rows[at]["width"] :] = -1
+            count += 1
+    return template[:count], keys[:count]
+
+
+@jit
 def _template_of_keys(rows: Any, of_row: Ints, own: npt.NDArray[np.bool_], picked: Ints, total: Ints) -> Ints:
     """The own template in whose ``picked`` rows a key has ``KEY_PART`` of all its uses, -1 where there is none."""
-    keys = total.shape[0]
-    found = np.full(keys, -1, np.int64)
-    votes = np.zeros(keys, np.int64)
-    for at in picked:  # a template with most of a key's uses is left over when every other use takes one away
-        for place in range(rows[at]["width"] if own[of_row[at]] else 0):
-            key = rows[at]["keys"][place]
+    template, keys = _own(rows, of_row, own, picked)
+    found = np.full(total.shape[0] + 1, -1, np.int64)  # the last is for -1, no key
+    votes = np.zeros(total.shape[0] + 1, np.int64)
+    for at in range(template.shape[0]):
+        for key in keys[at]:  # a template with most of a key's uses is left over when every other use takes one away
             if votes[key] == 0:
-                found[key] = of_row[at]
-            votes[key] += 1 if found[key] == of_row[at] else -1
+                found[key] = template[at]
+            votes[key] += 1 if found[key] == template[at] else -1
     votes[:] = 0
-    for at in picked:
-        for place in range(rows[at]["width"]):
-            key = rows[at]["keys"][place]
-            votes[key] += found[key] == of_row[at]
-    for key in range(keys):
+    for at in range(template.shape[0]):
+        for key in keys[at]:
+            votes[key] += found[key] == template[at]
+    for key in range(total.shape[0]):
         if votes[key] == 0 or votes[key] < KEY_PART * total[key]:
             found[key] = -1
-    return found
+    return found[:-1]
 
 
 def _by_core(templates: Templates, candidate: Candidate) -> npt.NDArray[np.bool_]:

@@ -88,11 +88,24 @@ def _weights(held: Lists, events: Any, counts: Ints) -> Ints:
 
 
 @jit
-def _places(held: Lists, weights: Ints, keys: int) -> tuple[Ints, Ints]:
-    """By key: where in ``held``, as one list, it stands before another in requests that count; where each begins."""
+def _that_count(held: Lists, weights: Ints, keys: int) -> tuple[Lists, Ints]:
+    """The requests with a weight, in the order of their first key: those of one text beside one another."""
+    first = np.empty(held.shape[0], np.int32)
+    for at in range(held.shape[0]):
+        first[at] = held[at, 0] if weights[at] else -1
+    found, _ = by_number(first, keys)
+    lists, counted = np.empty((found.shape[0], KEYS_MAX), np.int32), np.empty(found.shape[0], np.int64)
+    for to in range(found.shape[0]):
+        lists[to], counted[to] = held[found[to]], weights[found[to]]
+    return lists, counted
+
+
+@jit
+def _places(held: Lists, keys: int) -> tuple[Ints, Ints]:
+    """By key: where in ``held``, as one list, it stands before another; where each begins."""
     starts = np.zeros(keys + 2, np.int64)
     for at in range(held.shape[0]):
-        place = KEYS_MAX if weights[at] == 0 else 1
+        place = 1
         while place < KEYS_MAX and held[at, place] >= 0:
             starts[held[at, place - 1] + 2] += 1
             place += 1
@@ -100,7 +113,7 @@ def _places(held: Lists, weights: Ints, keys: int) -> tuple[Ints, Ints]:
         starts[key + 2] += starts[key + 1]
     found = np.empty(starts[keys + 1], np.int64)
     for at in range(held.shape[0]):
-        place = KEYS_MAX if weights[at] == 0 else 1
+        place = 1
         while place < KEYS_MAX and held[at, place] >= 0:
             key = held[at, place - 1]
             found[starts[key + 1]] = at * KEYS_MAX + place - 1
@@ -150,8 +163,8 @@ def link_keys(held: Lists, events: Any, counts: Ints) -> npt.NDArray[np.int32]:
     parent = np.empty((2, keys), np.int32)
     for key in range(keys):
         parent[:, key] = key
-    weights = _weights(held, events, counts)
-    found, starts = _places(held, weights, keys)
+    held, weights = _that_count(held, _weights(held, events, counts), keys)
+    found, starts = _places(held, keys)
     together = np.zeros(keys, np.int64)
     beside = np.empty(keys, np.int32)
     for key in range(keys):

@@ -29,6 +29,9 @@ Place = tuple[int, int]
 """Partition and offset of a request."""
 
 
+SHOWN = 3
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """All that was decided, whole: what was said under each key, in its order; the empty text clears an account."""
@@ -44,6 +47,15 @@ class Outcome:
     @property
     def size(self) -> int:
         return sum(map(len, (*self.alerts.values(), *self.signals.values())))
+
+    def unlike(self, expected: Outcome) -> str:
+        """What was said under the first few keys that differ from what was ``expected``."""
+        pairs = ((self.alerts, expected.alerts), (self.signals, expected.signals))
+        keys = [(mine, other, key) for mine, other in pairs for key in mine | other if mine.get(key) != other.get(key)]
+        lines = [f"{len(keys)} keys differ"]
+        for mine, other, key in keys[:SHOWN]:
+            lines += [f"{key}: expected {other.get(key, [])}", f"{key}: found {mine.get(key, [])}"]
+        return "\n".join(lines)
 
 
 def _keyed(messages: Iterable[Message], tenant: str) -> dict[str, list[str]]:

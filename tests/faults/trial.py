@@ -194,8 +194,7 @@ class Trial(System):
         expected = await asyncio.to_thread(self.undisturbed)
         await self.accounted()
         found = await self.outcome(expected)
-        assert found.alerts == expected.alerts, self.logged()[-3000:]
-        assert found.signals == expected.signals
+        assert found == expected, f"{found.unlike(expected)}\n{self.logged()[-3000:]}"
         await self.until(self.conserved, "the counts to stay", FRESH_S)  # a worker may be taking partitions over
 
     async def accounted(self) -> None:
