@@ -72,7 +72,7 @@ def run(
     from models.decode import Decoder
     from models.hashing import KeyedHash
     from models.pipeline import Pipeline
-    from streams.embedded import EmbeddedHost, Outputs, ahead, prepare
+    from streams.embedded import EmbeddedHost, Outputs, ahead, fold, prepare
 
     clocks, pipeline, decoder = clocks or Clocks(), Pipeline(SECRET), Decoder(KeyedHash(SECRET))
     clocks.watch(decoder, "decode", "decode")
@@ -83,8 +83,9 @@ def run(
     host = EmbeddedHost(pipeline, Outputs(None, None))
     wall, cpu = time.monotonic(), time.process_time()
     prepared = prepare(batches, decoder, pipeline)
-    for item in ahead(prepared) if threads else prepared:
-        decisions = host.feed(item)
+    folded = fold(ahead(prepared) if threads else prepared, pipeline)
+    for item in ahead(folded) if threads else folded:
+        decisions = host.feed(*item)
         if on_batch is not None:
             on_batch(host, decisions)
         if events_max and host.totals.read >= events_max:

@@ -18,6 +18,7 @@ from models.hashing import KeyedHash
 from models.observe import Observe, Observed
 from models.reasons import TIME_FUTURE
 from models.rules import Rules
+from models.sighting import SightingBatch
 from models.sketch import Sketcher, Sketches
 from models.sketching import Sketched, sketch_events
 from models.wire import pack, unpack
@@ -39,6 +40,15 @@ class Counts:
         self.late += observed.late
         if observed.future:
             self.rejected[TIME_FUTURE] = self.rejected.get(TIME_FUTURE, 0) + len(observed.future)
+
+
+@dataclass(slots=True)
+class Folded:
+    """What Observe and Fan-in made of one batch, which is all that Campaigns needs of it."""
+
+    observed: Observed
+    hubs: SightingBatch
+    watermark_ms: int
 
 
 class Pipeline:
@@ -77,11 +87,27 @@ class Pipeline:
 
     def process(self, events: EventBatch, sketches: Sketches) -> Decisions:
         """Fold one batch through all three operators."""
-        return self._onward(self.observe.process(events, sketches))
+        return self._told(self.decide(self.fold(events, sketches)))
+
+    def fold(self, events: EventBatch, sketches: Sketches) -> Folded:
+        """The part of ``process`` before Campaigns: may run ahead of ``decide`` in another thread.
+
+        What Campaigns knows is then not told to Observe, which gives no early signals.
+        """
+        return self._folded(self.observe.process(events, sketches))
+
+    def decide(self, folded: Folded) -> Decisions:
+        """The part of ``process`` in Campaigns: batches in the order in which they were folded."""
+        observed = folded.observed
+        self.campaigns.learn(observed.profiles, observed.profile_ids)
+        self.campaigns.process(folded.hubs)
+        decisions = observed.decisions
+        decisions.extend(self.campaigns.advance(folded.watermark_ms))
+        return decisions
 
     def finish(self) -> Decisions:
         """Nothing follows for now: let everything held come to a verdict. More may still follow later."""
-        decisions = self._onward(self.observe.finish())
+        decisions = self.decide(self._folded(self.observe.finish()))
         end_ms = self.observe.admission.newest_ms // 10_000 * 10_000 + 10_000
         self.campaigns.process(self.fanin.advance(end_ms))
         decisions.extend(self.campaigns.advance(end_ms))
@@ -98,15 +124,11 @@ class Pipeline:
                     decisions.early += [(account_id, None) for account_id in cleared]
         return decisions
 
-    def _onward(self, observed: Observed) -> Decisions:
+    def _folded(self, observed: Observed) -> Folded:
         self.counts.add(observed)
-        watermark = self.observe.watermark_ms
         self.fanin.process(observed.sightings)
-        self.campaigns.learn(observed.profiles, observed.profile_ids)
-        self.campaigns.process(self.fanin.advance(watermark))
-        decisions = observed.decisions
-        decisions.extend(self.campaigns.advance(watermark))
-        return self._told(decisions)
+        watermark = self.observe.watermark_ms
+        return Folded(observed, self.fanin.advance(watermark), watermark)
 
     def snapshot(self) -> bytes:
         """The state of all operators in one message."""

@@ -1,7 +1,7 @@
 """The embedded host: one process, the operators wired by calls, input from records, output to files.
 
-What lives here: decoding and sketching ahead in a second thread, accounting, output files and kept state. What does
-not: detection (``models``) and how input files become records (``records``).
+What lives here: decoding and sketching ahead in one thread, Observe and Fan-in in another, accounting, output files and
+kept state. What does not: detection (``models``) and how input files become records (``records``).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from models.alert import Alert
 from models.announce import Decisions
@@ -22,7 +22,7 @@ from models.decode import Decoder
 from models.errors import ConfigError, WireError
 from models.event import EventBatch
 from models.output import encode_alert, signal_line
-from models.pipeline import Pipeline
+from models.pipeline import Folded, Pipeline
 from models.reasons import BAD_SKETCH
 from models.sketch import Sketches
 from models.wire import pack, unpack
@@ -30,8 +30,10 @@ from streams.records import RecordBatch
 from streams.summary import RunSummary
 from streams.whole_file import write_whole
 
+T = TypeVar("T")
+
 AHEAD = 12
-"""Decoded batches that may wait: enough to ride out an evaluation on the other core, little enough to bound memory."""
+"""Batches that may wait behind a thread: enough to ride out an evaluation, little enough to bound memory."""
 JOIN_S = 1.0
 """How long the end waits for the thread: it may sit in a read of a silent pipe, or in the compiler."""
 STATE_FILE = "state.dwb"
@@ -101,12 +103,18 @@ def prepare(batches: Iterable[RecordBatch], decoder: Decoder, pipeline: Pipeline
         yield Prepared(sketched.events, sketched.sketches, read, rejected, batch.bytes_read)
 
 
-def ahead(items: Iterator[Prepared]) -> Iterator[Prepared]:
-    """The same items, made in a second thread a few steps ahead; an error there is raised here."""
-    line: queue.Queue[Prepared | BaseException | None] = queue.Queue(AHEAD)
+def fold(items: Iterable[Prepared], pipeline: Pipeline) -> Iterator[tuple[Prepared, Folded]]:
+    """The part of the work before Campaigns, whose evaluations hold up what comes behind them."""
+    for item in items:
+        yield item, pipeline.fold(item.events, item.sketches)
+
+
+def ahead(items: Iterator[T]) -> Iterator[T]:
+    """The same items, made in a thread of their own a few steps ahead; an error there is raised here."""
+    line: queue.Queue[T | BaseException | None] = queue.Queue(AHEAD)
     stopped = threading.Event()
 
-    def put(item: Prepared | BaseException | None) -> None:
+    def put(item: T | BaseException | None) -> None:
         while not stopped.is_set():
             try:
                 line.put(item, timeout=0.2)
@@ -124,7 +132,7 @@ def ahead(items: Iterator[Prepared]) -> Iterator[Prepared]:
         except BaseException as error:  # handed to the consumer, which raises it
             put(error)
 
-    thread = threading.Thread(target=work, name="prepare", daemon=True)
+    thread = threading.Thread(target=work, name="ahead", daemon=True)
     thread.start()
     try:
         while (item := line.get()) is not None:
@@ -145,15 +153,15 @@ class EmbeddedHost:
         self._outputs = outputs
         self._started = time.monotonic()
 
-    def feed(self, prepared: Prepared) -> Decisions:
-        """Process one batch and write what it decided."""
+    def feed(self, prepared: Prepared, folded: Folded) -> Decisions:
+        """Take one batch through Campaigns and write what was decided."""
         self.totals.read += prepared.read
         self.totals.rejected += prepared.rejected
         if len(prepared.events):
             first, last = int(prepared.events.ts.min()), int(prepared.events.ts.max())
             self.totals.first_ts = min(first, self.totals.first_ts or first)
             self.totals.last_ts = max(last, self.totals.last_ts or last)
-        return self._write(self.pipeline.process(prepared.events, prepared.sketches))
+        return self._write(self.pipeline.decide(folded))
 
     def order(self, labels: Iterable[bytes]) -> None:
         """Take labels, which hold from here on, and write what they clear."""

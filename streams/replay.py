@@ -22,7 +22,7 @@ from models.hashing import KeyedHash
 from models.labels import read_label
 from models.pipeline import Pipeline
 from models.rules import Rules
-from streams.embedded import EmbeddedHost, Outputs, Prepared, ahead, load_state, prepare, save_state
+from streams.embedded import EmbeddedHost, Outputs, Prepared, ahead, fold, load_state, prepare, save_state
 from streams.progress import Progress
 from streams.records import RecordBatch, RecordFile
 from streams.summary import RunSummary, summarise
@@ -150,9 +150,9 @@ def replay(options: ReplayOptions) -> RunSummary:
     try:
         if options.labels:
             host.order(_labels(Path(options.labels)))
-        for prepared in ahead(prepare(batches_of(files), decoder, pipeline)):
+        for prepared, folded in ahead(fold(ahead(prepare(batches_of(files), decoder, pipeline)), pipeline)):
             start = _pace(prepared, options.speed, start)
-            host.feed(prepared)
+            host.feed(prepared, folded)
             if not options.quiet:
                 progress.update(host.totals.read, prepared.bytes_read, host.totals.last_ts)
         if options.state:
