@@ -25,6 +25,8 @@ OLD = 0.2  # share of new templates up to which a cluster is as old as the watch
 NEW = 0.8  # share of new templates from which a cluster has come since the watch had settled
 ALIKE = 1.3
 """`mixing` up to which accounts draw on one list alike: campaigns have 0.9 to 1.2, and people have favourites."""
+OWN_TASKS = 2.0
+"""`network_mixing` above which the networks are places with tasks of their own: schools have 2.7 to 5.7, pools 1."""
 SEVERAL = 1.5  # accounts per customer from which a cluster looks like firms with their staff
 Reading = Callable[[Features], Iterator[Evidence]]
 
@@ -132,6 +134,10 @@ def _shared_attributes(features: Features) -> Iterator[Evidence]:
         elif top >= 0.9:
             weight = -2.0 if kind == "payment" else 0.0
         if weight == 0.0:
+            continue
+        if kind == "network" and features.network_mixing > OWN_TASKS:
+            text = f"{hubs} networks are shared, each with templates of its own, as are those of schools and offices."
+            yield Evidence("shared_network", part, 0.02, "share", 0.0, text)
             continue
         weight, best = (max(0.0, weight - best), max(best, weight)) if weight > 0 else (weight, best)
         text = f"{hubs} {words} are each shared by three or more accounts, together {_percent(part)} of them."

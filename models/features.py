@@ -62,6 +62,7 @@ class Features(msgspec.Struct, frozen=True):
     payment_top: float  # part of them on the largest
     network_hubs: int
     network_part: float
+    network_mixing: float  # how much likelier two accounts' requests share a template on one network than across
     client_lift: float  # how many times commoner the core's commonest client is there than in the fleet
     client_part: float
     new_templates: (
@@ -78,6 +79,7 @@ class Core:
     """The core's covered requests and accounts, gathered once for all features."""
 
     profiles: npt.NDArray[Any]  # of each account known
+    network: Hashes  # of each account's profile, 0 where unknown
     prompts: Hashes  # of each request
     networks: Hashes  # of each whose network is known
     used: Ints  # the template of each
@@ -121,8 +123,10 @@ def prepare(context: Context, candidate: Candidate) -> Core:
     """Gather the core accounts of ``candidate``."""
     known = context.directory.rows(candidate.account[candidate.core])
     profiles = context.directory.profiles.records[known[known >= 0]]
+    network = np.zeros(len(known), np.uint64)
+    network[known >= 0] = profiles["network"]
     picked = candidate.rows, candidate.starts, candidate.core
-    return Core(profiles, *_gather(context.rows, context.templates.of_row, context.key_first_at, *picked))
+    return Core(profiles, network, *_gather(context.rows, context.templates.of_row, context.key_first_at, *picked))
 
 
 @jit
@@ -168,6 +172,26 @@ def _mixing(context: Context, core: Core) -> float:
     if within < MIXING_PAIRS_MIN or alike <= same or pairs <= within:
         return -1.0
     return (same / within) / ((alike - same) / (pairs - within))
+
+
+def _network_mixing(context: Context, core: Core) -> float:
+    """How much likelier two accounts' requests share a template where their network is one than where it is not.
+
+    1 where a pool's requests leave by whichever proxy; in several schools or offices each has tasks of its own.
+    """
+    order = np.argsort(core.network, kind="stable")
+    order = order[core.network[order] != 0]
+    sent = np.diff(core.bounds)[order]
+    ends = np.cumsum(sent)
+    at = np.repeat(core.bounds[order] - (ends - sent), sent) + np.arange(int(sent.sum()))
+    last = np.flatnonzero(np.diff(core.network[order], append=np.uint64(0)))
+    templates, used = numbered(core.used[at], context.scratch)
+    flags = core.flags[at]
+    same, within, alike, pairs = _pairs(used, flags, np.append(0, ends[last]), len(templates))
+    alone, own, _, _ = _pairs(used, flags, np.append(0, ends), len(templates))
+    if within - own < MIXING_PAIRS_MIN or pairs <= within:
+        return -1.0
+    return ((same - alone) / (within - own)) / (max(alike - same, 1.0) / (pairs - within))
 
 
 def _evenness(covered: npt.NDArray[np.int64]) -> tuple[float, float]:
@@ -325,6 +349,7 @@ def measure(context: Context, candidate: Candidate) -> Features:
         payment_top=payment[2],
         network_hubs=network[0],
         network_part=network[1],
+        network_mixing=_network_mixing(context, core),
         client_lift=client_lift,
         client_part=client_part,
         new_templates=novelty[0],

@@ -13,10 +13,12 @@ from bench.detection.cases import FIRST, KNOBS, MARKS, Case
 from bench.detection.published import WindowTest, midas_f, synchrotrap
 from bench.detection.score import Marker, Named, adjusted_rand
 from bench.detection.table import report, rows_of, summary
+from bench.detection.trial import Setting, run_thresholds, run_trial
 from models import clusters, evidence
 from models.alert import Alert, Signal
 from models.announce import Decisions
 from models.strings import Strings
+from models.verdict import OPEN_SCORE
 from streams.simulator.scenarios import SCENARIOS
 from streams.simulator.truth import CampaignTruth, Member, Truth
 from tests.models.inputs import events_at
@@ -200,3 +202,10 @@ def test_the_window_test_sees_that_words_have_changed() -> None:
     distances, part = test.distances(np.arange(12) >= 10)
     assert distances[-4:].min() > 5 * distances[:-4].max()
     assert part.tolist() == [0.0] * (len(part) - 4) + [1.0] * 4
+
+
+def test_what_reached_campaigns_is_judged_again_by_other_rules() -> None:
+    case = Case(name="tiny", scenario="letter", scale=0.004, days=1.0)
+    shipped, never = run_thresholds(case, 1, None, (OPEN_SCORE, 60.0))
+    assert shipped.campaigns == run_trial(case, 1, Setting()).campaigns
+    assert [campaign.delay_h is None for campaign in (*shipped.campaigns, *never.campaigns)] == [False, True]

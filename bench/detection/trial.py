@@ -7,7 +7,7 @@ used for scoring only: the pipeline sees events alone.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,7 +106,10 @@ class Tape:
         tape = self._calls
 
         class Noted:
-            def __getattr__(self, name: str) -> Callable[..., Any]:
+            def __getattr__(self, name: str) -> Any:
+                if not callable(getattr(campaigns, name)):
+                    return getattr(campaigns, name)
+
                 def call(*given: Any) -> Any:
                     tape.append((name, given))
                     return getattr(campaigns, name)(*given)

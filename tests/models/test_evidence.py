@@ -21,13 +21,22 @@ UNMEASURED: dict[str, Any] = {
     "burst": 0.2, "follow_up": 0.1, "persistent": 0.0, "hours": 1.0, "share": 0.3, "repeats": 0.0,
     "distinct_prompts": 1.0,
     "young": -1.0, "young_fleet": -1.0, "reasoning": 0.0, "payment_hubs": 0, "payment_part": 0.0, "payment_top": 0.0,
-    "network_hubs": 0, "network_part": 0.0, "client_lift": 1.0, "client_part": 0.0, "new_templates": 0.5,
+    "network_hubs": 0, "network_part": 0.0, "network_mixing": -1.0, "client_lift": 1.0, "client_part": 0.0,
+    "new_templates": 0.5,
     "new_accounts": -1.0, "new_accounts_fleet": -1.0, "core_part": 1.0, "prompt_tokens": 80.0,
 }  # fmt: skip
 """A small cluster of which nothing optional is known and nothing else speaks."""
 DEALT = {"templates": 3, "several_templates": 0.6, "new_templates": 0.8, "mixing": 1.0}
 AGED = {"young": 0.1, "new_accounts": 1.0, "new_accounts_fleet": 0.5}
-SHARED = {"payment_hubs", "payment_part", "payment_top", "network_hubs", "network_part", "network_top"}
+SHARED = {
+    "payment_hubs",
+    "payment_part",
+    "payment_top",
+    "network_hubs",
+    "network_part",
+    "network_top",
+    "network_mixing",
+}
 
 
 def features(**known: Any) -> Features:
@@ -91,6 +100,7 @@ STEPS = [
     ("shared_payment", {"payment_hubs": 3, "payment_part": 0.9}, "payment_top",
      [(0.6, 3), (0.61, 2), (0.7, 2), (0.71, 0), (0.89, 0), (0.9, -2)]),
     ("shared_network", {"network_part": 0.5, "network_top": 0.3}, "network_hubs", [(1, 0), (2, 2), (3, 3)]),
+    ("shared_network", {"network_part": 0.5, "network_hubs": 3}, "network_mixing", [(-1.0, 3), (2.0, 3), (2.1, 0)]),
 ]  # fmt: skip
 
 

@@ -116,6 +116,16 @@ def test_hubs_are_values_that_three_customers_share():
     assert (found.network_hubs, found.network_part) == (0, 0.0)
 
 
+def test_networks_mix_where_proxies_do_and_not_where_each_is_a_school():
+    network = np.arange(60) // 15 + 1
+    classes = [range(first, first + 15) for first in range(0, 60, 15)]
+    own = [use for place, pupils in enumerate(classes) for use in dealt(pupils, range(place, place + 1), 4)]
+    schools = covered(own + dealt(POOL, range(4, 5), 4))
+    assert measured(schools, directory_of(POOL, network=network)).network_mixing == pytest.approx(2.0, abs=0.2)
+    assert measured(pool(), directory_of(POOL, network=network)).network_mixing == pytest.approx(1.0, abs=0.2)
+    assert measured(pool(), directory_of(POOL)).network_mixing == -1.0
+
+
 def test_an_organisation_that_shares_with_itself_is_no_hub():
     customers = np.array([mixed(1_000 + account // 12) for account in POOL], np.uint64)
     directory = directory_of(POOL, payment=customers, customer=customers)
