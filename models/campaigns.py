@@ -23,9 +23,9 @@ from models.clusters import Candidate, Ground, find_candidates, parted
 from models.committed import find_committed, repeaters
 from models.covered import CoveredEvents
 from models.directory import Directory
-from models.evidence import weigh
+from models.evidence import CAME_ONCE, weigh
 from models.features import Context, Features, measure
-from models.identity import Campaign, Memory
+from models.identity import Campaign, Memory, is_part
 from models.known import known_after, still_known
 from models.newcomers import Lookout, find_newcomers, had_time
 from models.pending import Pending
@@ -301,14 +301,17 @@ class Campaigns:
                 item.candidate.time = had_time(latest.rows, item.candidate, newcomers, latest.now_ms)
             if item.reason is Reason.HELD and not (campaign is not None and campaign.episode):
                 item.reason = Reason.WEAK
-            if item.reason is Reason.CAMPAIGN and campaign is None and self._is_small(item):
-                accounts = item.candidate.account[item.candidate.core]
+        told = [item.candidate.account for item in possible if item.campaign is not None and item.campaign.open]
+        for item in possible:
+            if item.campaign is not None or item.reason is not Reason.CAMPAIGN:
+                continue
+            accounts = item.candidate.account[item.candidate.core]
+            if item.features.mean_requests < CAME_ONCE and any(is_part(accounts, others) for others in told):
+                item.reason = Reason.PART
+            elif len(accounts) < self.rules.campaign.confirmed_below:
                 waiting.append(accounts)
                 item.reason = item.reason if self.memory.seen_before(accounts) else Reason.UNCONFIRMED
         self.memory.waiting = waiting
-
-    def _is_small(self, item: Judged) -> bool:
-        return item.features.accounts < self.rules.campaign.confirmed_below
 
     def _describe(
         self, rows: npt.NDArray[Any], templates: Templates, candidate: Candidate

@@ -21,6 +21,16 @@ MEMBERS_PART = 0.2  # of the cluster's accounts that a campaign must hold to len
 CAMPAIGN_PART = 0.5  # ... or of the campaign's accounts that the cluster must hold
 TEMPLATE_PART = 0.5  # of the cluster's requests under the campaign's template keys: a returning pool
 TEMPLATE_KEYS_MAX = 4_096
+SHARED_PART = 0.2  # of the accounts that came with new templates, also touching an open campaign: its newest templates
+
+
+def is_part(accounts: npt.NDArray[np.uint64], told: npt.NDArray[np.uint64]) -> bool:
+    """Whether ``accounts`` that have come once may be of the open campaign that ``told`` touched.
+
+    Where a pool takes turns, templates that have just turned hot look like a campaign of their own until their accounts
+    come round. To wait for that costs another pool some minutes, and a pool cannot buy more with a decoy.
+    """
+    return bool(np.isin(accounts, told).mean() >= SHARED_PART)
 
 
 class Campaign(msgspec.Struct):

@@ -13,9 +13,11 @@ from models.identity import (
     FORGET_MS,
     MEMBERS_PART,
     SETTLED_MS,
+    SHARED_PART,
     TEMPLATE_KEYS_MAX,
     Campaign,
     Memory,
+    is_part,
 )
 from models.wire import pack, unpack
 from tests.models.inputs import START
@@ -50,6 +52,13 @@ def matched(known: Memory, *clusters: Cluster) -> list[str | None]:
 
 def test_the_same_accounts_are_the_same_campaign():
     assert matched(memory(campaign("a", range(100))), cluster(range(100))) == ["a"]
+
+
+def test_new_templates_are_of_a_campaign_that_a_fifth_of_their_accounts_touched():
+    told = np.arange(1_000, dtype=np.uint64)
+    for touching, expected in ((int(100 * SHARED_PART) - 1, False), (int(100 * SHARED_PART), True)):
+        accounts = np.concatenate([told[:touching], np.arange(5_000, 5_100 - touching, dtype=np.uint64)])
+        assert is_part(accounts, told) is expected
 
 
 def test_strangers_are_a_new_one():
