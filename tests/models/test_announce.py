@@ -17,6 +17,7 @@ from models.campaigns import Campaigns
 from models.hashing import KeyedHash
 from models.labels import encode_label
 from models.sighting import SightingBatch
+from models.verdict import Reason
 from tests.models.covering import dealt, mixed, profiles
 from tests.models.desk_records import label
 from tests.models.inputs import EAGER, HOUR_MS, SECRET, START, sightings
@@ -341,3 +342,21 @@ def test_a_campaign_that_comes_back_needs_what_kept_it_open_and_a_new_one_more()
     run.wave(seed=2)
     again = run.alerts[before]
     assert (again.status, again.cluster_id) == ("open", run.alerts[0].cluster_id)
+
+
+@pytest.mark.parametrize(
+    ("touched", "requests", "expected"),
+    [(59, 1.0, Reason.CAMPAIGN), (60, 1.0, Reason.PART), (60, 2.0, Reason.CAMPAIGN), (150, 2.0, Reason.CAMPAIGN)],
+)
+def test_accounts_that_came_once_wait_where_a_fifth_of_them_touched_an_open_campaign(touched, requests, expected):
+    run = Run().wave().wait(6 * HOUR_MS).wave().wave(range(1_000, 1_300), 1, range(10, 14))
+    latest = run.campaigns.latest
+    new, told = sorted(latest.judged, key=lambda judged: judged.features.mean_requests)
+    assert len(new.candidate.account) == 300
+    new.candidate.account[:touched] = told.candidate.account[:touched]
+    told.campaign.members.clear()  # it is known by its templates: nobody who touched them is named
+    new.features = replace(new.features, mean_requests=requests)
+    del run.campaigns.memory.campaigns[new.campaign.cluster_id]
+    run.campaigns._identify(latest)
+    assert new.reason is expected
+    assert told.reason is Reason.CAMPAIGN
