@@ -72,7 +72,7 @@ def run(
     from models.decode import Decoder
     from models.hashing import KeyedHash
     from models.pipeline import Pipeline
-    from streams.embedded import EmbeddedHost, Outputs, ahead, fold, prepare
+    from streams.embedded import FOLDED_AHEAD, EmbeddedHost, Outputs, ahead, fold, prepare
 
     clocks, pipeline, decoder = clocks or Clocks(), Pipeline(SECRET), Decoder(KeyedHash(SECRET))
     clocks.watch(decoder, "decode", "decode")
@@ -84,7 +84,7 @@ def run(
     wall, cpu = time.monotonic(), time.process_time()
     prepared = prepare(batches, decoder, pipeline)
     folded = fold(ahead(prepared) if threads else prepared, pipeline)
-    for item in ahead(folded) if threads else folded:
+    for item in ahead(folded, FOLDED_AHEAD) if threads else folded:
         decisions = host.feed(*item)
         if on_batch is not None:
             on_batch(host, decisions)

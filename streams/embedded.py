@@ -10,7 +10,7 @@ import queue
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,11 +32,24 @@ from streams.whole_file import write_whole
 
 T = TypeVar("T")
 
-AHEAD = 12
-"""Batches that may wait behind a thread: enough to ride out an evaluation, little enough to bound memory."""
+PREPARED_AHEAD = 12
+"""Batches that may wait for Observe: enough to ride out what holds it up, little enough to bound memory."""
+FOLDED_AHEAD = 96
+"""Batches that may wait for Campaigns, which are far smaller: an evaluation of millions of requests takes seconds."""
 JOIN_S = 1.0
 """How long the end waits for the thread: it may sit in a read of a silent pipe, or in the compiler."""
 STATE_FILE = "state.dwb"
+
+
+@dataclass(slots=True)
+class Counted:
+    """What there is to count of one batch; the stamps are the least and the greatest, None where it has no event."""
+
+    read: int
+    rejected: Counter[str]
+    bytes_read: int
+    first_ts: int | None
+    last_ts: int | None
 
 
 @dataclass(slots=True)
@@ -45,9 +58,7 @@ class Prepared:
 
     events: EventBatch
     sketches: Sketches
-    read: int
-    rejected: Counter[str]
-    bytes_read: int
+    counted: Counted
 
 
 @dataclass(slots=True)
@@ -100,18 +111,20 @@ def prepare(batches: Iterable[RecordBatch], decoder: Decoder, pipeline: Pipeline
         sketched = pipeline.prepare(decoded.batch)
         if len(sketched.bad):
             rejected[BAD_SKETCH] += len(sketched.bad)
-        yield Prepared(sketched.events, sketched.sketches, read, rejected, batch.bytes_read)
+        ts = sketched.events.ts
+        first, last = (int(ts.min()), int(ts.max())) if len(ts) else (None, None)
+        yield Prepared(sketched.events, sketched.sketches, Counted(read, rejected, batch.bytes_read, first, last))
 
 
-def fold(items: Iterable[Prepared], pipeline: Pipeline) -> Iterator[tuple[Prepared, Folded]]:
+def fold(items: Iterable[Prepared], pipeline: Pipeline) -> Iterator[tuple[Counted, Folded]]:
     """The part of the work before Campaigns, whose evaluations hold up what comes behind them."""
     for item in items:
-        yield item, pipeline.fold(item.events, item.sketches)
+        yield item.counted, pipeline.fold(item.events, item.sketches)
 
 
-def ahead(items: Iterator[T]) -> Iterator[T]:
+def ahead(items: Iterator[T], steps: int = PREPARED_AHEAD) -> Iterator[T]:
     """The same items, made in a thread of their own a few steps ahead; an error there is raised here."""
-    line: queue.Queue[T | BaseException | None] = queue.Queue(AHEAD)
+    line: queue.Queue[T | BaseException | None] = queue.Queue(steps)
     stopped = threading.Event()
 
     def put(item: T | BaseException | None) -> None:
@@ -153,14 +166,13 @@ class EmbeddedHost:
         self._outputs = outputs
         self._started = time.monotonic()
 
-    def feed(self, prepared: Prepared, folded: Folded) -> Decisions:
+    def feed(self, counted: Counted, folded: Folded) -> Decisions:
         """Take one batch through Campaigns and write what was decided."""
-        self.totals.read += prepared.read
-        self.totals.rejected += prepared.rejected
-        if len(prepared.events):
-            first, last = int(prepared.events.ts.min()), int(prepared.events.ts.max())
-            self.totals.first_ts = min(first, self.totals.first_ts or first)
-            self.totals.last_ts = max(last, self.totals.last_ts or last)
+        self.totals.read += counted.read
+        self.totals.rejected += counted.rejected
+        if counted.first_ts is not None and counted.last_ts is not None:
+            self.totals.first_ts = min(counted.first_ts, self.totals.first_ts or counted.first_ts)
+            self.totals.last_ts = max(counted.last_ts, self.totals.last_ts or counted.last_ts)
         return self._write(self.pipeline.decide(folded))
 
     def order(self, labels: Iterable[bytes]) -> None:
@@ -221,7 +233,3 @@ def load_state(folder: Path, pipeline: Pipeline) -> bool:
     except (WireError, OSError) as error:
         raise ConfigError(f"{path} cannot be continued: {error}; move it away to start afresh") from error
     return True
-
-
-OnBatch = Callable[[EmbeddedHost, Prepared, Decisions], None]
-"""Called after each batch, for progress and pages."""

@@ -61,13 +61,14 @@ class Lanes:
         decoder = Decoder(KeyedHash(traffic.secret), traffic.format)
         try:
             for prepared in ahead(prepare(batches_of(files), decoder, first)):
-                self.read += prepared.read
-                if len(prepared.events):
-                    self.first_ts = min(self.first_ts, int(prepared.events.ts.min()))
-                    self.last_ts = max(self.last_ts, int(prepared.events.ts.max()))
+                counted = prepared.counted
+                self.read += counted.read
+                if counted.first_ts is not None and counted.last_ts is not None:
+                    self.first_ts = min(self.first_ts, counted.first_ts)
+                    self.last_ts = max(self.last_ts, counted.last_ts)
                 self.feed(prepared.events, prepared.sketches)
                 if not traffic.quiet:
-                    progress.update(self.read, prepared.bytes_read, self.last_ts or None)
+                    progress.update(self.read, counted.bytes_read, self.last_ts or None)
         finally:
             progress.finish()
         self.finish()

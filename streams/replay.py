@@ -22,7 +22,7 @@ from models.hashing import KeyedHash
 from models.labels import read_label
 from models.pipeline import Pipeline
 from models.rules import Rules
-from streams.embedded import EmbeddedHost, Outputs, Prepared, ahead, fold, load_state, prepare, save_state
+from streams.embedded import FOLDED_AHEAD, Counted, EmbeddedHost, Outputs, ahead, fold, load_state, prepare, save_state
 from streams.progress import Progress
 from streams.records import RecordBatch, RecordFile
 from streams.summary import RunSummary, summarise
@@ -88,11 +88,11 @@ def batches_of(files: list[RecordFile]) -> Iterator[RecordBatch]:
         before += last
 
 
-def _pace(prepared: Prepared, speed: float, start: tuple[float, int] | None) -> tuple[float, int] | None:
+def _pace(counted: Counted, speed: float, start: tuple[float, int] | None) -> tuple[float, int] | None:
     """Wait until event time has earned this batch at ``speed``."""
-    if not speed or not len(prepared.events):
+    newest = counted.last_ts
+    if not speed or newest is None:
         return start
-    newest = int(prepared.events.ts.max())
     if start is None:
         return time.monotonic(), newest
     ahead_s = (newest - start[1]) / 1000 / speed - (time.monotonic() - start[0])
@@ -150,11 +150,12 @@ def replay(options: ReplayOptions) -> RunSummary:
     try:
         if options.labels:
             host.order(_labels(Path(options.labels)))
-        for prepared, folded in ahead(fold(ahead(prepare(batches_of(files), decoder, pipeline)), pipeline)):
-            start = _pace(prepared, options.speed, start)
-            host.feed(prepared, folded)
+        prepared = ahead(prepare(batches_of(files), decoder, pipeline))
+        for counted, folded in ahead(fold(prepared, pipeline), FOLDED_AHEAD):
+            start = _pace(counted, options.speed, start)
+            host.feed(counted, folded)
             if not options.quiet:
-                progress.update(host.totals.read, prepared.bytes_read, host.totals.last_ts)
+                progress.update(host.totals.read, counted.bytes_read, host.totals.last_ts)
         if options.state:
             try:
                 save_state(Path(options.state), pipeline)
