@@ -307,7 +307,7 @@ class Campaigns:
                 continue
             accounts = item.candidate.account[item.candidate.core]
             if item.features.mean_requests < CAME_ONCE and any(is_part(accounts, others) for others in told):
-                item.reason = Reason.PART
+                item.reason = Reason.EARLY
             elif len(accounts) < self.rules.campaign.confirmed_below:
                 waiting.append(accounts)
                 item.reason = item.reason if self.memory.seen_before(accounts) else Reason.UNCONFIRMED

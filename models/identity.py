@@ -28,9 +28,10 @@ def is_part(accounts: npt.NDArray[np.uint64], told: npt.NDArray[np.uint64]) -> b
     """Whether ``accounts`` that have come once may be of the open campaign that ``told`` touched.
 
     Where a pool takes turns, templates that have just turned hot look like a campaign of their own until their accounts
-    come round. To wait for that costs another pool some minutes, and a pool cannot buy more with a decoy.
+    come round. To wait for that costs another pool some minutes, and a pool cannot buy more with a decoy, which would
+    also have to be as large as itself.
     """
-    return bool(np.isin(accounts, told).mean() >= SHARED_PART)
+    return len(accounts) <= len(told) and bool(np.isin(accounts, told).mean() >= SHARED_PART)
 
 
 class Campaign(msgspec.Struct):

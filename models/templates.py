@@ -88,7 +88,7 @@ def _weights(held: Lists, events: Any, counts: Ints) -> Ints:
 
 
 @jit
-def _that_count(held: Lists, weights: Ints, keys: int) -> tuple[Lists, Ints]:
+def _by_first_key(held: Lists, weights: Ints, keys: int) -> tuple[Lists, Ints]:
     """The requests with a weight, in the order of their first key: those of one text beside one another."""
     first = np.empty(held.shape[0], np.int32)
     for at in range(held.shape[0]):
@@ -163,7 +163,7 @@ def link_keys(held: Lists, events: Any, counts: Ints) -> npt.NDArray[np.int32]:
     parent = np.empty((2, keys), np.int32)
     for key in range(keys):
         parent[:, key] = key
-    held, weights = _that_count(held, _weights(held, events, counts), keys)
+    held, weights = _by_first_key(held, _weights(held, events, counts), keys)
     found, starts = _places(held, keys)
     together = np.zeros(keys, np.int64)
     beside = np.empty(keys, np.int32)

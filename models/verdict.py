@@ -52,7 +52,7 @@ class Reason(enum.Enum):
     DILUTED = "core_too_small_a_part"
     WEAK = "evidence_too_weak"
     UNCONFIRMED = "waits_for_a_second_look"
-    PART = "waits_for_accounts_to_come_round"
+    EARLY = "waits_for_accounts_to_come_round"
 
 
 def judge(features: Features, evidence: list[Evidence], rule: CampaignRule, *, is_open: bool) -> Reason:

@@ -346,10 +346,10 @@ def test_a_campaign_that_comes_back_needs_what_kept_it_open_and_a_new_one_more()
 
 @pytest.mark.parametrize(
     ("touched", "requests", "expected"),
-    [(59, 1.0, Reason.CAMPAIGN), (60, 1.0, Reason.PART), (60, 2.0, Reason.CAMPAIGN), (150, 2.0, Reason.CAMPAIGN)],
+    [(59, 1.0, Reason.CAMPAIGN), (60, 1.0, Reason.EARLY), (60, 2.0, Reason.CAMPAIGN), (150, 2.0, Reason.CAMPAIGN)],
 )
 def test_accounts_that_came_once_wait_where_a_fifth_of_them_touched_an_open_campaign(touched, requests, expected):
-    run = Run().wave().wait(6 * HOUR_MS).wave().wave(range(1_000, 1_300), 1, range(10, 14))
+    run = Run().wave(range(400)).wait(6 * HOUR_MS).wave(range(400)).wave(range(1_000, 1_300), 1, range(10, 14))
     latest = run.campaigns.latest
     new, told = sorted(latest.judged, key=lambda judged: judged.features.mean_requests)
     assert len(new.candidate.account) == 300

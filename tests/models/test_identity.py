@@ -59,6 +59,7 @@ def test_new_templates_are_of_a_campaign_that_a_fifth_of_their_accounts_touched(
     for touching, expected in ((int(100 * SHARED_PART) - 1, False), (int(100 * SHARED_PART), True)):
         accounts = np.concatenate([told[:touching], np.arange(5_000, 5_100 - touching, dtype=np.uint64)])
         assert is_part(accounts, told) is expected
+    assert not is_part(np.arange(1_001, dtype=np.uint64), told), "the larger is no part of the smaller"
 
 
 def test_strangers_are_a_new_one():

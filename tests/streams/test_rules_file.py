@@ -32,6 +32,7 @@ COUNT = st.integers(1, 1_000_000_000)
 SCORE = st.floats(0, 60).map(lambda value: round(value, 3))
 PART = st.floats(0, 1).map(lambda value: round(value, 3))
 MINUTES = st.integers(60, 7 * 1440).map(lambda value: 60_000 * value)
+RENEWED = MINUTES.filter(lambda value: value >= 7_200_000)
 
 
 def accounts() -> st.SearchStrategy[AccountRule]:
@@ -54,7 +55,7 @@ def campaigns() -> st.SearchStrategy[CampaignRule]:
         built,
         st.lists(SCORE, min_size=4, max_size=4),
         sizes,
-        st.tuples(MODE, MINUTES.map(lambda value: max(value, 7_200_000))),
+        st.tuples(MODE, RENEWED),
     )
 
 
