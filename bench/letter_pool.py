@@ -27,7 +27,7 @@ import zstandard
 from bench.traffic import FOLDER, Coarse, version
 from models.compiled import jit
 from models.decode import Origin
-from models.limits import BATCH_RECORDS_MAX, RECORD_BYTES_MAX
+from models.limits import BATCH_RECORDS_MAX, READ_BYTES, RECORD_BYTES_MAX
 from models.strings import Lines
 from streams.records import RecordBatch
 from streams.simulator.scenarios import scenario_of
@@ -132,8 +132,7 @@ class Pool:
         for hour, day in plan:
             conversations = np.load(self.folder / f"{hour:02d}.npy")
             done = 0
-            for chunk in _chunks(self.folder / f"{hour:02d}.zst"):
-                data = bytearray(chunk)  # a copy that may be written to
+            for data in _reads(_chunks(self.folder / f"{hour:02d}.zst")):
                 lines = Lines.of(data, RECORD_BYTES_MAX)  # type: ignore[arg-type]
                 assert lines is not None  # the simulator's lines are short
                 if day:
@@ -145,6 +144,18 @@ class Pool:
                     records = lines[start : start + BATCH_RECORDS_MAX]
                     yield RecordBatch(records, Origin("letter", 0, first), [], 0)
                     first += len(records)
+
+
+def _reads(chunks: Iterator[bytes]) -> Iterator[bytearray]:
+    """Chunks put together to as much as the reader of files takes at once, in memory that may be written to."""
+    data = bytearray()
+    for chunk in chunks:
+        data += chunk
+        if len(data) >= READ_BYTES:
+            yield data
+            data = bytearray()
+    if data:
+        yield data
 
 
 def _chunks(path: Path) -> Iterator[bytes]:

@@ -215,7 +215,7 @@ class Campaigns:
         self.evaluations += 1
         rows, templates = self._without_allowed(self.covered.events.rows, now_ms)
         self.latest = Evaluation(now_ms, rows, templates, final=final)
-        first_at = self.covered.keys.rows["first_at"]
+        first_at = np.ascontiguousarray(self.covered.keys.rows["first_at"])
         everyone = find_committed(rows, templates)
         settled_ms = self.watch_start_ms + SETTLE_MS
         swarm = find_swarm(rows, templates, repeaters(everyone, len(rows)), (self.directory, first_at, settled_ms))

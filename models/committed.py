@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from models.compiled import jit
 from models.grouping import by_hash
+from models.prefetch import AHEAD, prefetch
 from models.templates import Templates
 
 DISTINCT_MAX = 32
@@ -65,7 +66,9 @@ def _columns(rows: Any, of_row: Ints, order: Ints) -> tuple[Ints, npt.NDArray[np
     prompt = np.empty(order.shape[0], np.uint64)
     used = np.empty(order.shape[0], np.int64)
     accounts, before = -1, np.uint64(0)
+    records = rows["ts"]
     for at in range(order.shape[0]):
+        prefetch(records, order[min(at + AHEAD, order.shape[0] - 1)])
         row = rows[order[at]]
         if at == 0 or row["account"] != before:
             accounts += 1

@@ -187,7 +187,12 @@ def _likeliest(pairs: tuple[Ints, Ints, Floats], likely: Floats, prior: Floats, 
             for group in range(fit.shape[0]):
                 fit[group] += requests * mine[group]
             end += 1
-        joined[who[first]] = np.argmax(fit + prior)
+        best = 0
+        for group in range(fit.shape[0]):
+            fit[group] += prior[group]
+            if fit[group] > fit[best]:
+                best = group
+        joined[who[first]] = best
         first = end
     return joined
 

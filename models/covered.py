@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from models.compiled import jit
 from models.fanin_kernel import WINDOW_MS
+from models.prefetch import AHEAD, prefetch
 from models.sighting import SIGHTING, SightingBatch
 from models.table import Table, find, insert
 
@@ -118,9 +119,12 @@ def join(
 @jit
 def _key_uses(rows: Any, picked: npt.NDArray[np.int64], keys: int) -> npt.NDArray[np.int64]:
     uses = np.zeros(keys, np.int64)
-    for at in picked:
-        for place in range(rows[at]["width"]):
-            uses[rows[at]["keys"][place]] += 1
+    records = rows["width"]
+    for number in range(picked.shape[0]):
+        prefetch(records, picked[min(number + AHEAD, picked.shape[0] - 1)])
+        row = rows[picked[number]]
+        for place in range(row["width"]):
+            uses[row["keys"][place]] += 1
     return uses
 
 

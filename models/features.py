@@ -18,6 +18,7 @@ from models.clusters import Candidate
 from models.compiled import jit
 from models.directory import Directory
 from models.grouping import different, first_place, numbered, slots_for
+from models.prefetch import AHEAD, prefetch
 from models.sighting import BURST, REASONING
 from models.swarm import SETTLE_MS, known_since
 from models.templates import Templates
@@ -93,6 +94,7 @@ class Core:
 @jit
 def _gather(rows: Any, of_row: Ints, first_at: Ints, picked: Ints, starts: Ints, core: Any) -> Any:
     """The requests of the core accounts as columns, where each account's begin, and what there is to count."""
+    near, far = rows["ts"], rows["width"]  # in the two lines of cache of a record
     prompts, networks = np.empty(picked.shape[0], np.uint64), np.empty(picked.shape[0], np.uint64)
     used, known = np.empty(picked.shape[0], np.int64), np.empty(picked.shape[0], np.int64)
     flags = np.empty(picked.shape[0], np.uint16)
@@ -102,7 +104,12 @@ def _gather(rows: Any, of_row: Ints, first_at: Ints, picked: Ints, starts: Ints,
         if not core[account]:
             continue
         varied = False
-        for at in picked[starts[account] : starts[account + 1]]:
+        for place in range(starts[account], starts[account + 1]):
+            soon = picked[min(place + AHEAD, picked.shape[0] - 1)]
+            prefetch(near, soon)
+            prefetch(far, soon)
+            prefetch(of_row, soon)
+            at = picked[place]
             row = rows[at]
             prompts[count], used[count], flags[count] = row["prompt"], of_row[at], row["flags"]
             known[count] = known_since(row, first_at)

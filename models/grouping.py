@@ -15,6 +15,8 @@ from models.compiled import jit
 
 FEW = 32
 """Values that are put in order by moving each to its place, which is cheaper than any call to sort."""
+FIRST_DIGIT = 9
+"""Bits: more places to write to at once than this are more than the cache keeps open."""
 
 Ints = npt.NDArray[np.int64]
 Hashes = npt.NDArray[np.uint64]
@@ -56,30 +58,46 @@ def _put_in_order(values: Hashes, places: Ints) -> None:
 
 
 @jit
+def _bucketed(values: Hashes, places: Ints, digit: tuple[int, int], to: tuple[Hashes, Ints], starts: Ints) -> None:
+    """Put ``values`` and their ``places`` into ``to`` by their digit = (bits above it, its bits); where each begins."""
+    above, bits = digit
+    shift, mask = np.uint64(64 - above - bits), np.uint64((1 << bits) - 1)
+    starts[: (1 << bits) + 2] = 0
+    for at in range(values.shape[0]):
+        starts[np.int64((values[at] >> shift) & mask) + 2] += 1
+    for bucket in range(1 << bits):
+        starts[bucket + 2] += starts[bucket + 1]
+    for at in range(values.shape[0]):
+        after = np.int64((values[at] >> shift) & mask) + 1
+        to[0][starts[after]], to[1][starts[after]] = values[at], places[at]
+        starts[after] += 1
+
+
+@jit
 def by_hash(hashes: Any, picked: Ints) -> Ints:
     """``picked`` in ascending order of their ``hashes``; those of one hash in the order in which they come.
 
-    Hashes are spread evenly over their range, so their highest bits nearly sort them.
+    Hashes are spread evenly over their range, so their highest bits nearly sort them. They are read in two digits:
+    what the second one moves about is few enough to stay in the cache.
     """
-    bits = 1
-    while bits < 24 and (4 << bits) < picked.shape[0]:
+    count = picked.shape[0]
+    bits = 2
+    while bits < 24 and (4 << bits) < count:
         bits += 1
-    shift = np.uint64(64 - bits)
-    starts = np.zeros((1 << bits) + 2, np.int64)
-    for at in picked:
-        starts[np.int64(hashes[at] >> shift) + 2] += 1
-    for bucket in range(1 << bits):
-        starts[bucket + 2] += starts[bucket + 1]
-    values = np.empty(picked.shape[0], np.uint64)
-    places = np.empty(picked.shape[0], np.int64)
-    for at in picked:
-        after = np.int64(hashes[at] >> shift) + 1
-        values[starts[after]] = hashes[at]
-        places[starts[after]] = at
-        starts[after] += 1
-    for bucket in range(1 << bits):
-        if starts[bucket + 1] - starts[bucket] > 1:
-            _put_in_order(values[starts[bucket] : starts[bucket + 1]], places[starts[bucket] : starts[bucket + 1]])
+    high = min(bits - 1, FIRST_DIGIT)
+    values, places = np.empty(count, np.uint64), np.empty(count, np.int64)
+    parted, parted_places = np.empty(count, np.uint64), np.empty(count, np.int64)
+    starts, within = np.empty((1 << high) + 2, np.int64), np.empty((1 << (bits - high)) + 2, np.int64)
+    for at in range(count):
+        values[at] = hashes[picked[at]]
+    _bucketed(values, picked, (0, high), (parted, parted_places), starts)
+    for bucket in range(1 << high):
+        first, end = starts[bucket], starts[bucket + 1]
+        mine = values[first:end], places[first:end]
+        _bucketed(parted[first:end], parted_places[first:end], (high, bits - high), mine, within)
+        for at in range(1 << (bits - high)):
+            if within[at + 1] - within[at] > 1:
+                _put_in_order(mine[0][within[at] : within[at + 1]], mine[1][within[at] : within[at + 1]])
     return places
 
 

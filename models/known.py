@@ -20,7 +20,8 @@ from models.clusters import VARIED, Candidate
 from models.compiled import jit
 from models.covered import KEYS_MAX as ROW_KEYS_MAX
 from models.newcomers import BEGAN_MS, LIKE_CORE, usual_ms
-from models.templates import Lists, Templates, even_templates
+from models.prefetch import AHEAD, prefetch
+from models.templates import Counts, Lists, Templates, even_templates
 from models.verdict import LATE_COUNT_MIN, NAMED_SHARE_MIN, STERN_SHARE, UNDILUTED, needed
 from models.wire import pack, unpack
 
@@ -82,7 +83,10 @@ def _own(rows: Any, of_row: Ints, own: npt.NDArray[np.bool_], picked: Ints) -> t
     """Template and keys, -1 beyond the last, of those ``picked`` rows that are in a template of its own."""
     template, keys = np.empty(picked.shape[0], np.int64), np.empty((picked.shape[0], ROW_KEYS_MAX), np.int32)
     count = 0
-    for at in picked:
+    records = rows["width"]
+    for number in range(picked.shape[0]):
+        prefetch(records, picked[min(number + AHEAD, picked.shape[0] - 1)])
+        at = picked[number]
         if own[of_row[at]]:
             template[count], keys[count] = of_row[at], rows[at]["keys"]
             keys[count, rows[at]["width"] :] = -1
@@ -91,7 +95,7 @@ def _own(rows: Any, of_row: Ints, own: npt.NDArray[np.bool_], picked: Ints) -> t
 
 
 @jit
-def _template_of_keys(rows: Any, of_row: Ints, own: npt.NDArray[np.bool_], picked: Ints, total: Ints) -> Ints:
+def _template_of_keys(rows: Any, of_row: Ints, own: npt.NDArray[np.bool_], picked: Ints, total: Counts) -> Ints:
     """The own template in whose ``picked`` rows a key has ``KEY_PART`` of all its uses, -1 where there is none."""
     template, keys = _own(rows, of_row, own, picked)
     found = np.full(total.shape[0] + 1, -1, np.int64)  # the last is for -1, no key

@@ -10,12 +10,12 @@ from typing import Final
 RECORD_BYTES_MAX: Final = 1 << 20
 """One Kafka message or one line. Brokers refuse larger messages by default, so nothing larger is expected."""
 
-BATCH_RECORDS_MAX: Final = 4096
+BATCH_RECORDS_MAX: Final = 8192
 """Records decoded at once: enough to spread the fixed cost of a batch, few enough to answer within milliseconds."""
 
-READ_BYTES: Final = 1 << 20
-"""Bytes of a file taken at once, after decompression: some 1,500 records, and the memory a file may cost is a few of
-these whatever is inside."""
+READ_BYTES: Final = 4 << 20
+"""Bytes of a file taken at once, after decompression: as many usual records as a batch may hold, and the memory a file
+may cost is a few of these whatever is inside."""
 
 JSON_DEPTH_MAX: Final = 64
 """Nesting of a record. Deepest real input is about 20 (OTLP); a fixed bound, far below the interpreter's own, makes

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from models.compiled import jit
 from models.covered import KEYS_MAX
 from models.grouping import by_number, different, first_place, slots_for
+from models.prefetch import AHEAD, prefetch
 from models.sighting import FIRST_TURN
 
 LOOSE = 0.4
@@ -35,6 +36,7 @@ COLLISIONS_MAX = 0.30
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Lists = npt.NDArray[np.int32]  # (n, KEYS_MAX)
+Counts = npt.NDArray[np.int32]  # (keys,)
 
 
 @jit
@@ -46,26 +48,28 @@ def _root(parent: npt.NDArray[np.int32], key: int) -> int:
 
 
 @jit
-def held_keys(keys: Any, widths: Any, count: int) -> tuple[Lists, Ints]:
+def _hold(keys: Any, widths: Any, held: Lists, counts: Counts) -> None:
+    for at in range(keys.shape[0]):
+        width = widths[at] if widths[at] > 1 else 0
+        for place in range(KEYS_MAX):  # all places alike, which is one instruction
+            held[at, place] = keys[at, place] if place < width else -1
+        for place in range(width):
+            counts[keys[at, place]] += 1
+
+
+def held_keys(keys: Any, widths: Any, count: int) -> tuple[Lists, Counts]:
     """The keys of each request that holds several, -1 beyond the last, and how many of these requests hold each key.
 
     In 32 bytes a row: what follows walks them in the order of keys too, where a whole record is two lines of cache.
     """
-    held = np.empty((keys.shape[0], KEYS_MAX), np.int32)
-    counts = np.zeros(count, np.int64)
-    for at in range(keys.shape[0]):
-        width = widths[at] if widths[at] > 1 else 0
-        for place in range(width):
-            key = keys[at, place]
-            held[at, place] = key
-            counts[key] += 1
-        for place in range(width, KEYS_MAX):
-            held[at, place] = -1
+    # Made here and not in the kernel: numpy asks for large pages, without which touching them costs more than filling.
+    held, counts = np.empty((len(keys), KEYS_MAX), np.int32), np.zeros(count, np.int32)
+    _hold(keys, widths, held, counts)
     return held, counts
 
 
 @jit
-def _weights(held: Lists, events: Any, counts: Ints) -> Ints:
+def _weights(held: Lists, events: Any, counts: Counts) -> Ints:
     """How many requests each stands for, in parts of SAMPLED_ROWS: those of plentiful keys are sampled by event hash.
 
     Whole numbers, so their sum is the same in any order; 0 = left out.
@@ -75,10 +79,8 @@ def _weights(held: Lists, events: Any, counts: Ints) -> Ints:
         if held[at, 0] < 0:
             continue
         least = counts[held[at, 0]]
-        for place in range(1, KEYS_MAX):
-            if held[at, place] < 0:
-                break
-            least = min(least, counts[held[at, place]])
+        for place in range(1, KEYS_MAX):  # to the end, without a branch that depends on the row
+            least = min(least, counts[held[at, place] if held[at, place] >= 0 else held[at, 0]])
         share = np.float64(events[at] & np.uint64(0xFFFFF)) / 1048576.0
         if least <= SAMPLED_ROWS:
             weights[at] = np.int64(SAMPLED_ROWS)
@@ -96,6 +98,9 @@ def _by_first_key(held: Lists, weights: Ints, keys: int) -> tuple[Lists, Ints]:
     found, _ = by_number(first, keys)
     lists, counted = np.empty((found.shape[0], KEYS_MAX), np.int32), np.empty(found.shape[0], np.int64)
     for to in range(found.shape[0]):
+        soon = found[min(to + AHEAD, found.shape[0] - 1)]
+        prefetch(held, soon)
+        prefetch(weights, soon)
         lists[to], counted[to] = held[found[to]], weights[found[to]]
     return lists, counted
 
@@ -128,8 +133,9 @@ def _met(
 ) -> npt.NDArray[np.int32]:
     """The keys that stand after one key, whose ``places`` these are, with the requests of each in ``together``."""
     many = 0
-    for first in places:
-        at, place = first // KEYS_MAX, first % KEYS_MAX + 1
+    for number in range(places.shape[0]):
+        prefetch(held, places[min(number + AHEAD, places.shape[0] - 1)] // KEYS_MAX)
+        at, place = places[number] // KEYS_MAX, places[number] % KEYS_MAX + 1
         while place < KEYS_MAX and held[at, place] >= 0:
             key = held[at, place]
             if together[key] == 0:
@@ -153,7 +159,7 @@ def _link(parent: npt.NDArray[np.int32], pair: tuple[int, int], requests: float,
 
 
 @jit
-def link_keys(held: Lists, events: Any, counts: Ints) -> npt.NDArray[np.int32]:
+def link_keys(held: Lists, events: Any, counts: Counts) -> npt.NDArray[np.int32]:
     """The tight and the loose component of every key, shape (2, keys), each by the lowest key number in it.
 
     Two keys stand in one order wherever they meet (``covered``). So they are counted key by key: those after one are
@@ -223,7 +229,7 @@ class Templates:
     first_turns: Floats  # share of requests
     collisions: Floats  # share of requests whose exact prompt another customer sent too
     gated: npt.NDArray[np.bool_]  # may be campaign evidence
-    of_keys: Ints  # (k,) requests of several keys that hold each
+    of_keys: Counts  # (k,) requests of several keys that hold each
 
 
 def even_templates(of_row: Ints) -> float:
@@ -255,10 +261,14 @@ def _facts(rows: Any, of_row: Ints, count: int) -> tuple[Any, Any]:
     collided = np.zeros(count, np.float64)
     found, starts = by_number(of_row, count)
     columns = np.empty((3, found.shape[0]), np.uint64)
+    near, far = rows["ts"], rows["flags"]  # in the two lines of cache of a record
     for group in range(count):
         mine = found[starts[group] : starts[group + 1]]
         values = columns[:, : mine.shape[0]]
         for at in range(mine.shape[0]):
+            soon = found[min(starts[group] + at + AHEAD, found.shape[0] - 1)]
+            prefetch(near, soon)
+            prefetch(far, soon)
             row = rows[mine[at]]
             values[0, at] = row["customer"]
             values[1, at] = row["network"]
