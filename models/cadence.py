@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from models.fanin_kernel import WINDOW_MS
 
 KNOWN_PERIOD_MS = 1_800_000
-LARGE_PERIOD_MS = 3_000_000
+LARGE_PERIOD_MS = 3_600_000
 """The longest wait where covered requests are many, with a look to spare below the life of an early signal."""
 NOVEL_MIN = 32  # rows of text that was unknown when the watch had settled
 FREE = 1 << 18  # covered requests up to which an evaluation costs next to nothing

@@ -35,7 +35,7 @@ from models.sighting import SIGHTING, SightingBatch
 from models.slices import Cut
 from models.strings import Strings
 from models.swarm import SETTLE_MS, find_swarm
-from models.templates import Templates, find_templates
+from models.templates import Room, Templates, find_templates
 from models.verdict import Reason, judge
 from models.wire import pack, unpack
 
@@ -99,6 +99,7 @@ class Campaigns:
         self._needed = ROWS_MIN
         self._looked_ms = UNSET
         self._lookout = Lookout()
+        self._room = Room()
 
     def process(self, hubs: SightingBatch) -> None:
         """Take uses of hot keys, in any order."""
@@ -279,7 +280,7 @@ class Campaigns:
         orders, keys = self.announcer.orders, self.covered.keys.rows["key"]
         allowed = orders.allowed_rows(rows, now_ms)
         rows = rows[~allowed] if allowed.any() else rows
-        templates = find_templates(rows, len(keys))
+        templates = find_templates(rows, len(keys), self._room)
         known = orders.allowed_keys(keys, now_ms)
         if not known.any():
             return rows, templates
@@ -287,7 +288,7 @@ class Campaigns:
         under = (known[np.where(held, rows["keys"], 0)] & held).any(axis=1)
         whole = np.isin(templates.of_row, templates.of_row[under & (templates.of_row >= 0)])
         rows = rows[~(under | whole)]
-        return rows, find_templates(rows, len(keys))
+        return rows, find_templates(rows, len(keys), self._room)
 
     def _identify(self, latest: Evaluation) -> None:
         """Find the campaign that each cluster continues; a new one needs more points, and a small one a second look."""

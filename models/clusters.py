@@ -228,7 +228,7 @@ def parted(
             ]
         whole = [piece for piece in pieces if piece is not None]
         found += whole if len(whole) == 2 else [candidate]
-    return _in_order(ground.rows, found)
+    return _in_order(ground.rows, found) if len(found) > len(candidates) else candidates
 
 
 def _largest(ground: Ground, part: Ints, *, accounts_min: int) -> Candidate | None:

@@ -26,8 +26,8 @@ from models.strings import Strings
 from models.table import Index, Table, find, insert, rebuilt
 from models.verdict import LATE_COUNT_MIN
 
-EARLY_MS = HOUR_MS
-"""An early signal ends by itself after this: evaluations come at least hourly while a campaign is open."""
+EARLY_MS = 70 * 60_000
+"""An early signal ends by itself after this: evaluations come hourly at least while a campaign is open (``cadence``)."""
 STALE_MS = 2 * HOUR_MS
 """A campaign that no evaluation has confirmed for this long names nobody early any more."""
 LIST_PART = 0.75

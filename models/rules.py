@@ -39,7 +39,7 @@ Count = Annotated[int, Meta(ge=1, le=1_000_000_000)]
 Accounts = Annotated[int, Meta(ge=0, le=1_000_000_000)]
 Growth = Annotated[float, Meta(ge=1.0, le=100.0)]
 SignalMs = Annotated[int, Meta(ge=10 * MINUTE_MS, le=7 * DAY_MS)]
-RenewedMs = Annotated[int, Meta(ge=2 * HOUR_MS, le=7 * DAY_MS)]
+RenewedMs = Annotated[int, Meta(ge=140 * MINUTE_MS, le=7 * DAY_MS)]
 """Half of it outlasts the longest wait between two evaluations (``cadence``): a signal is renewed before it ends."""
 QuietMs = Annotated[int, Meta(ge=HOUR_MS, le=28 * DAY_MS)]
 Percent = Annotated[int, Meta(ge=0, le=100)]

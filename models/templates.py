@@ -57,13 +57,28 @@ def _hold(keys: Any, widths: Any, held: Lists, counts: Counts) -> None:
             counts[keys[at, place]] += 1
 
 
-def held_keys(keys: Any, widths: Any, count: int) -> tuple[Lists, Counts]:
+class Room:
+    """Memory for the keys of all covered requests, kept from one evaluation to the next; nothing is read from it.
+
+    To be given that much memory afresh costs several times what it costs to fill it.
+    """
+
+    def __init__(self) -> None:
+        self._lists: Lists = np.empty((0, KEYS_MAX), np.int32)
+
+    def lists(self, rows: int) -> Lists:
+        """Room for ``rows`` lists, whatever it holds."""
+        if not rows <= len(self._lists) <= 4 * max(rows, 1 << 12):
+            self._lists = np.empty((rows + rows // 4, KEYS_MAX), np.int32)
+        return self._lists[:rows]
+
+
+def held_keys(keys: Any, widths: Any, count: int, room: Room | None = None) -> tuple[Lists, Counts]:
     """The keys of each request that holds several, -1 beyond the last, and how many of these requests hold each key.
 
     In 32 bytes a row: what follows walks them in the order of keys too, where a whole record is two lines of cache.
     """
-    # Made here and not in the kernel: numpy asks for large pages, without which touching them costs more than filling.
-    held, counts = np.empty((len(keys), KEYS_MAX), np.int32), np.zeros(count, np.int32)
+    held, counts = (room or Room()).lists(len(keys)), np.zeros(count, np.int32)
     _hold(keys, widths, held, counts)
     return held, counts
 
@@ -301,12 +316,12 @@ def _renumber(of_row: npt.NDArray[np.int32], keys: int) -> tuple[npt.NDArray[np.
     return numbered, count
 
 
-def find_templates(rows: npt.NDArray[Any], keys: int) -> Templates:
+def find_templates(rows: npt.NDArray[Any], keys: int, room: Room | None = None) -> Templates:
     """Group ``rows`` (COVERED records, whose keys are numbered below ``keys``) by template and gate each.
 
     A row with a single key is in none and counts for none: a common phrase until a second one turns hot.
     """
-    held, counts = held_keys(rows["keys"], rows["width"], keys)
+    held, counts = held_keys(rows["keys"], rows["width"], keys, room)
     of_row, count = _renumber(assign(held, link_keys(held, rows["key"], counts)), 2 * keys)
     facts, collided = _facts(rows, of_row, count)
     requests, customers, networks, located, first = facts

@@ -331,14 +331,20 @@ class Engine(ConsumerRebalanceListener):  # type: ignore[misc]
             await self._write(hurried)
         elif not changed:
             self._commit_due = now + self._settings.engine.checkpoint_ms / 1000
-        silent = [partition for where, partition in self.live.items() if self._fell_silent(where, partition, now)]
+        silent = [partition for where, partition in self.live.items() if await self._fell_silent(where, partition)]
         await asyncio.gather(*(partition.commit(idle=True) for partition in silent))
 
-    def _fell_silent(self, where: TopicPartition, partition: Partition, now: float) -> bool:
-        if partition.idle or now - self._last_input[where] < self._settings.engine.idle_ms / 1000:
+    async def _fell_silent(self, where: TopicPartition, partition: Partition) -> bool:
+        """Whether all there is of a partition has been folded for so long, as far as its broker knows now.
+
+        The broker's silence is judged first: an answer after a long one begins the wait anew. What has come while a
+        commit was held up lies in the client still, so the place reached is compared with the end.
+        """
+        silence, end = self._silence_s(where), self._consumer.last_stable_offset(where)
+        waited_s = self.outside.now_s() - self._last_input[where]
+        if partition.idle or waited_s < self._settings.engine.idle_ms / 1000 or silence is None or end is None:
             return False
-        silence = self._silence_s(where)
-        return silence is not None and silence < FRESH_POLL_S
+        return silence < FRESH_POLL_S and await self._consumer.position(where) >= end
 
     async def _commit(self, partitions: Iterable[Partition]) -> None:
         await self._write(partitions)

@@ -32,7 +32,7 @@ COUNT = st.integers(1, 1_000_000_000)
 SCORE = st.floats(0, 60).map(lambda value: round(value, 3))
 PART = st.floats(0, 1).map(lambda value: round(value, 3))
 MINUTES = st.integers(60, 7 * 1440).map(lambda value: 60_000 * value)
-RENEWED = MINUTES.filter(lambda value: value >= 7_200_000)
+RENEWED = MINUTES.filter(lambda value: value >= 8_400_000)
 
 
 def accounts() -> st.SearchStrategy[AccountRule]:
