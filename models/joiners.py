@@ -27,7 +27,7 @@ from models.table import Index, Table, find, insert, rebuilt
 from models.verdict import LATE_COUNT_MIN
 
 EARLY_MS = 70 * 60_000
-"""An early signal ends by itself after this: evaluations come hourly at least while a campaign is open (``cadence``)."""
+"""An early signal ends by itself after this: evaluations come hourly at least while a campaign is open."""
 STALE_MS = 2 * HOUR_MS
 """A campaign that no evaluation has confirmed for this long names nobody early any more."""
 LIST_PART = 0.75

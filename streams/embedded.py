@@ -6,12 +6,14 @@ kept state. What does not: detection (``models``) and how input files become rec
 
 from __future__ import annotations
 
+import os
 import queue
+import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, TypeVar
@@ -36,6 +38,8 @@ PREPARED_AHEAD = 12
 """Batches that may wait for Observe: enough to ride out what holds it up, little enough to bound memory."""
 FOLDED_AHEAD = 96
 """Batches that may wait for Campaigns, which are far smaller: an evaluation of millions of requests takes seconds."""
+AHEAD_NICE = 10
+"""By how much the threads that work ahead give way: three of them share what are often two cores."""
 JOIN_S = 1.0
 """How long the end waits for the thread: it may sit in a read of a silent pipe, or in the compiler."""
 STATE_FILE = "state.dwb"
@@ -122,6 +126,13 @@ def fold(items: Iterable[Prepared], pipeline: Pipeline) -> Iterator[tuple[Counte
         yield item.counted, pipeline.fold(item.events, item.sketches)
 
 
+def _step_back() -> None:
+    """Let the thread that decides have a core whenever it can use one: work ahead of it is of no use before its turn."""
+    if sys.platform == "linux":  # elsewhere only processes have a priority
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), AHEAD_NICE)
+
+
 def ahead(items: Iterator[T], steps: int = PREPARED_AHEAD) -> Iterator[T]:
     """The same items, made in a thread of their own a few steps ahead; an error there is raised here."""
     line: queue.Queue[T | BaseException | None] = queue.Queue(steps)
@@ -136,6 +147,7 @@ def ahead(items: Iterator[T], steps: int = PREPARED_AHEAD) -> Iterator[T]:
             return
 
     def work() -> None:
+        _step_back()
         try:
             for item in items:
                 put(item)
