@@ -56,7 +56,7 @@ class Archive:
             self._file.close()
 
     def chunks(self) -> Iterator[bytes]:
-        """Decompressed bytes in order, some 1 MiB at a time; a live pipe gives what it has."""
+        """Decompressed bytes in order, some 4 MiB at a time; a live pipe gives what it has."""
         head = self._file.peek(4)[:4]
         if head.startswith(_GZIP):
             yield from self._gunzip()

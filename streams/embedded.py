@@ -127,10 +127,11 @@ def fold(items: Iterable[Prepared], pipeline: Pipeline) -> Iterator[tuple[Counte
 
 
 def _step_back() -> None:
-    """Let the thread that decides have a core whenever it can use one: work ahead of it is of no use before its turn."""
+    """Give way to the thread that decides, as work ahead of it is of no use before its turn."""
     if sys.platform == "linux":  # elsewhere only processes have a priority
+        me = threading.get_native_id()
         with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), AHEAD_NICE)
+            os.setpriority(os.PRIO_PROCESS, me, os.getpriority(os.PRIO_PROCESS, me) + AHEAD_NICE)
 
 
 def ahead(items: Iterator[T], steps: int = PREPARED_AHEAD) -> Iterator[T]:

@@ -13,6 +13,7 @@ from models.templates import (
     CUSTOMERS_MIN,
     NETWORKS_MIN,
     SAMPLED_ROWS,
+    Room,
     find_templates,
     held_keys,
     link_keys,
@@ -87,6 +88,16 @@ def test_sampling_does_not_change_components(seed, often):
         held, counts = held_keys(rows["keys"], rows["width"], 48)
         components = link_keys(held, rows["key"], counts)
         assert components.tolist() == [expected, expected]
+
+
+def test_room_that_was_used_before_changes_no_template():
+    room = Room()
+    for people in (60, 5, 20, 60):
+        rows = covered(dealt(range(people), range(12), 5))
+        keys = keys_of(rows)
+        plain, again = find_templates(rows, keys), find_templates(rows, keys, room)
+        assert again.of_row.tolist() == plain.of_row.tolist()
+        assert again.of_keys.tolist() == plain.of_keys.tolist()
 
 
 def test_order_of_rows_changes_no_template():
