@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from models.committed import Columns, Committed, grouped, hopeful
+from models.committed import Columns, Committed, grouped, hopeful, hopeful_each
 from models.communities import split
 from models.compiled import jit
 from models.directory import Directory
@@ -187,11 +187,8 @@ def find_candidates(ground: Ground, active: int, *, accounts_min: int = 1) -> li
     cluster = join_templates(ground.templates, everyone, active, ground.swarm)
     found = []
     order, starts = by_number(cluster[everyone.used], len(cluster))
-    for number in np.unique(cluster[cluster >= 0]):
-        picked = order[starts[number] : starts[number + 1]]
-        if hopeful(ground.columns, picked) < accounts_min:
-            continue
-        for part in _parts(ground, picked):
+    for number in np.flatnonzero(hopeful_each(ground.columns, order, starts) >= max(accounts_min, 1)):
+        for part in _parts(ground, order[starts[number] : starts[number + 1]]):
             candidate = _largest(ground, part, accounts_min=accounts_min)
             if candidate is not None:
                 found.append(candidate)

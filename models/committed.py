@@ -125,6 +125,15 @@ def hopeful(columns: Columns, picked: Ints) -> int:
     return count
 
 
+@jit
+def hopeful_each(columns: Columns, order: Ints, starts: Ints) -> Ints:
+    """``hopeful`` of each group of ``order``, as ``by_number`` gives them."""
+    counts = np.empty(starts.shape[0] - 1, np.int64)
+    for group in range(counts.shape[0]):
+        counts[group] = hopeful(columns, order[starts[group] : starts[group + 1]])
+    return counts
+
+
 def find_committed(rows: npt.NDArray[Any], templates: Templates) -> Committed:
     """Every account that touched a gated template; ``clusters.commits`` says which of them are committed."""
     picked = _under(templates.of_row, templates.gated)

@@ -44,7 +44,7 @@ class Counts:
 
 @dataclass(slots=True)
 class Folded:
-    """What Observe and Fan-in made of one batch, which is all that Campaigns needs of it."""
+    """What Observe and Fan-in made of one batch, which is all that Campaigns needs of it; without its sightings."""
 
     observed: Observed
     hubs: SightingBatch
@@ -127,6 +127,7 @@ class Pipeline:
     def _folded(self, observed: Observed) -> Folded:
         self.counts.add(observed)
         self.fanin.process(observed.sightings)
+        observed.sightings = SightingBatch.empty()  # most of what it holds, and many may wait for Campaigns
         watermark = self.observe.watermark_ms
         return Folded(observed, self.fanin.advance(watermark), watermark)
 

@@ -36,8 +36,9 @@ T = TypeVar("T")
 
 PREPARED_AHEAD = 12
 """Batches that may wait for Observe: enough to ride out what holds it up, little enough to bound memory."""
-FOLDED_AHEAD = 96
-"""Batches that may wait for Campaigns, which are far smaller: an evaluation of millions of requests takes seconds."""
+FOLDED_AHEAD = 384
+"""Batches that may wait for Campaigns, which are far smaller. In a large fleet's night evaluations are what takes the
+time, by day it is what comes before them: so many are some hours of it."""
 AHEAD_NICE = 10
 """By how much the threads that work ahead give way: three of them share what are often two cores."""
 JOIN_S = 1.0
