@@ -331,20 +331,24 @@ class Engine(ConsumerRebalanceListener):  # type: ignore[misc]
             await self._write(hurried)
         elif not changed:
             self._commit_due = now + self._settings.engine.checkpoint_ms / 1000
-        silent = [partition for where, partition in self.live.items() if await self._fell_silent(where, partition)]
+        live = list(self.live.items())
+        silent = [partition for where, partition in live if await self._fell_silent(where, partition)]
         await asyncio.gather(*(partition.commit(idle=True) for partition in silent))
 
     async def _fell_silent(self, where: TopicPartition, partition: Partition) -> bool:
-        """Whether all there is of a partition has been folded for so long, as far as its broker knows now.
-
-        The broker's silence is judged first: an answer after a long one begins the wait anew. What has come while a
-        commit was held up lies in the client still, so the place reached is compared with the end.
-        """
-        silence, end = self._silence_s(where), self._consumer.last_stable_offset(where)
-        waited_s = self.outside.now_s() - self._last_input[where]
-        if partition.idle or waited_s < self._settings.engine.idle_ms / 1000 or silence is None or end is None:
+        """Whether all there is of a partition was folded long ago, as far as its broker knows now."""
+        if partition.idle or not self._has_waited(where):
             return False
-        return silence < FRESH_POLL_S and await self._consumer.position(where) >= end
+        silence, end = self._silence_s(where), self._consumer.last_stable_offset(where)
+        # An answer after a long silence begins the wait anew, also where a commit held us up when it came; and what
+        # came then may lie in the client still, so the place reached is compared with the end.
+        if silence is None or end is None or silence >= FRESH_POLL_S or not self._has_waited(where):
+            return False
+        position: int = await self._consumer.position(where)
+        return position >= end
+
+    def _has_waited(self, where: TopicPartition) -> bool:
+        return self.outside.now_s() - self._last_input[where] >= self._settings.engine.idle_ms / 1000
 
     async def _commit(self, partitions: Iterable[Partition]) -> None:
         await self._write(partitions)
