@@ -44,7 +44,7 @@ bench-kafka: install  ## a worker and two on real Kafka, beside Faust, Quix Stre
 	$(BIN)/python -m bench kafka
 
 DAYS ?= 45
-bench-letter: install  ## the letter at full size, 317 million events; DAYS=1 runs its first day
+bench-letter: install  ## the letter at full size, 294 million events; DAYS=1 runs its first day
 	$(BIN)/python -m bench.letter --days $(DAYS)
 
 bench-recovery: install  ## kill -9 to processing again with a million accounts, on real Kafka

@@ -1,4 +1,4 @@
-"""The letter at full size: 317 million events of 45 days through the embedded host on two cores.
+"""The letter at full size: 294 million events of 45 days through the embedded host on two cores.
 
 What lives here: the run, its progress and the gates. What does not: the traffic (``letter_pool``) and what the peers
 do (``plain``). 25,000 accounts send 28.8 million requests inside ten times as much honest traffic. The run is JSON

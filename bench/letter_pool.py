@@ -1,4 +1,4 @@
-"""The letter's 317 million events without simulating them all: a day and a half of them, and that day again and again.
+"""The letter's 294 million events without simulating them all: a day and a half of them, and that day again and again.
 
 What lives here: the pool of hours that the simulator wrote once, and their composition into 45 days. What does not: the
 simulator, and the run (``letter``).

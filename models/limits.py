@@ -11,10 +11,10 @@ RECORD_BYTES_MAX: Final = 1 << 20
 """One Kafka message or one line. Brokers refuse larger messages by default, so nothing larger is expected."""
 
 BATCH_RECORDS_MAX: Final = 8192
-"""Records decoded at once: enough to spread the fixed cost of a batch, few enough to answer within milliseconds."""
+"""Records decoded at once: enough to spread the fixed cost of a batch, few enough to take tenths of a second."""
 
 READ_BYTES: Final = 4 << 20
-"""Bytes of a file taken at once, after decompression: as many usual records as a batch may hold, and the memory a file
+"""Bytes of a file taken at once, after decompression: some 6,000 records, and the memory a file
 may cost is a few of these whatever is inside."""
 
 JSON_DEPTH_MAX: Final = 64

@@ -130,9 +130,9 @@ def fold(items: Iterable[Prepared], pipeline: Pipeline) -> Iterator[tuple[Counte
 def _step_back() -> None:
     """Give way to the thread that decides, as work ahead of it is of no use before its turn."""
     if sys.platform == "linux":  # elsewhere only processes have a priority
-        me = threading.get_native_id()
+        own = os.getpriority(os.PRIO_PROCESS, os.getpid())  # a thread ahead of one that has given way gives way no more
         with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, me, os.getpriority(os.PRIO_PROCESS, me) + AHEAD_NICE)
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), own + AHEAD_NICE)
 
 
 def ahead(items: Iterator[T], steps: int = PREPARED_AHEAD) -> Iterator[T]:

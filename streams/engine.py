@@ -344,8 +344,7 @@ class Engine(ConsumerRebalanceListener):  # type: ignore[misc]
         # came then may lie in the client still, so the place reached is compared with the end.
         if silence is None or end is None or silence >= FRESH_POLL_S or not self._has_waited(where):
             return False
-        position: int = await self._consumer.position(where)
-        return position >= end
+        return bool(await self._consumer.position(where) >= end)
 
     def _has_waited(self, where: TopicPartition) -> bool:
         return self.outside.now_s() - self._last_input[where] >= self._settings.engine.idle_ms / 1000

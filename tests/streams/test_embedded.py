@@ -32,11 +32,16 @@ def test_an_error_ahead_is_raised_behind_what_came_before_it() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="priorities of threads are Linux's")
-def test_the_thread_ahead_gives_way() -> None:
+def test_threads_ahead_give_way_alike() -> None:
     own = priority()
 
-    def items() -> Iterator[int]:
+    def first() -> Iterator[int]:
         yield priority()
 
-    assert list(ahead(items())) == [min(own + AHEAD_NICE, 19)]
+    def second(items: Iterator[int]) -> Iterator[tuple[int, int]]:
+        for item in items:
+            yield item, priority()
+
+    gives_way = min(own + AHEAD_NICE, 19)
+    assert list(ahead(second(ahead(first())))) == [(gives_way, gives_way)]
     assert priority() == own
