@@ -17,13 +17,13 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Any
 
 from bench.detection.cases import MARKS
 from bench.figures import Figure, report
 from bench.kafka import memory_most
-from bench.letter_pool import HOUR_MS, PAST_H, Pool, pool
+from bench.letter_pool import DAY_H, HOUR_MS, PAST_H, Pool, pool
 from bench.plain import seconds_per_event
 from bench.throughput import WARM_EVENTS, Clocks, run, stages
 from bench.traffic import ROOT
@@ -103,6 +103,27 @@ class Progress:
         )
 
 
+class Weeks:
+    """When each week began, from the campaign's second day on: what weeks of events make of the speed."""
+
+    def __init__(self, source: Pool, plan: list[tuple[int, int]], past_h: int) -> None:
+        ends = range(past_h + DAY_H, len(plan) + 1, 7 * DAY_H)
+        self._begin = [source.total(plan[:hours]) for hours in ends]
+        self._began: list[float] = []
+
+    def note(self, read: int) -> None:
+        """So many events were read until now."""
+        while len(self._began) < len(self._begin) and read >= self._begin[len(self._began)]:
+            self._began.append(time.monotonic())
+
+    def rates(self) -> list[float]:
+        """Events a second of each whole week."""
+        events, seconds = (pairwise(each) for each in (self._begin, self._began))
+        return [
+            (end - first) / (later - before) for (first, end), (before, later) in zip(events, seconds, strict=False)
+        ]
+
+
 def timed(items: Iterator[RecordBatch], clocks: Clocks) -> Iterator[RecordBatch]:
     """The same batches; making each is counted as a stage of its own."""
     take = clocks.around("making lines", lambda: next(items, None))
@@ -120,14 +141,15 @@ def child(days: float, past_h: int) -> None:
     made = sum(len(batch.records) for batch in source.batches(plan[-1:]))
     alone = time.process_time() - alone
     total = source.total(plan)
-    clocks, found, progress = Clocks(), Found(), Progress(total)
+    clocks, found, progress, weeks = Clocks(), Found(), Progress(total), Weeks(source, plan, past_h)
 
     def see(host: Any, decisions: Any) -> None:
         found.note(decisions)
         progress.say(host.totals.read, len(host.totals.alerts))
+        weeks.note(host.totals.read)
 
     result = run(timed(source.batches(plan), clocks), threads=True, clocks=clocks, on_batch=see)
-    result |= {"alone": alone / made, "bytes": memory_most(), **found.score(source, plan)}
+    result |= {"alone": alone / made, "bytes": memory_most(), "weeks": weeks.rates(), **found.score(source, plan)}
     print(json.dumps(result))
 
 
@@ -164,6 +186,8 @@ def figures(days: float, past_h: int) -> list[Figure]:
         f"{stages(result)}; making lines without the rest {result['alone'] * 1e6:.1f}; {result['evaluations']} "
         f"evaluations of {evaluation_ms:,.0f} ms, {result['covered']:,} covered requests, {result['alerts']} alerts"
     )
+    if result["weeks"]:
+        setting += f"; weeks from the second day on: {', '.join(f'{rate:,.0f}' for rate in result['weeks'])} events/s"
     peer = f"plain composition {1 / plain_s:,.0f}/s on one core"
     return [
         Figure("the letter, JSON lines to alerts", rate, "events/s", EVENTS_PER_S, peer=peer, setting=setting),

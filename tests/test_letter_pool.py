@@ -1,11 +1,14 @@
 """The pool of the letter's bench: a later day is the first one with stamps and ids of its own, and valid lines."""
 
 import json
+import time
+from types import SimpleNamespace
 
 import msgspec
 import numpy as np
 import pytest
 
+from bench.letter import Weeks
 from bench.letter_pool import CHUNK_LINES, DAY_H, HOUR_MS, PAST_H, Pool, _Files
 from streams.simulator.slices import Line
 
@@ -63,3 +66,13 @@ def test_a_plan_is_the_past_and_then_the_day_again_and_again(pool):
     plan = pool.plan(2.0, 3)
     assert plan[:3] == [(PAST_H - 3, 0), (PAST_H - 2, 0), (PAST_H - 1, 0)]
     assert plan[3:] == [(PAST_H + hour, day) for day in range(2) for hour in range(DAY_H)]
+
+
+def test_weeks_are_counted_from_the_second_day_of_the_campaign(monkeypatch):
+    plan = [(hour, 0) for hour in range(2 + 24 * 16)]
+    weeks = Weeks(SimpleNamespace(total=lambda part: 10 * len(part)), plan, 2)
+    assert weeks.rates() == []
+    for read in range(0, 10 * len(plan) + 1, 10):
+        monkeypatch.setattr(time, "monotonic", lambda read=read: read / (10 if read <= 10 * (26 + 168) else 5))
+        weeks.note(read)
+    assert weeks.rates() == [10.0, pytest.approx(1_680 / ((26 + 336) * 2 - 194))]

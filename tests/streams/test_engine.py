@@ -122,20 +122,6 @@ async def test_idle_and_control_records_are_part_of_the_fold(fleet: Fleet) -> No
     assert sum("@" in text for text in texts) == 20
 
 
-async def test_input_that_came_while_a_worker_was_held_up_is_no_silence(fleet: Fleet) -> None:
-    await fleet.create()
-    process = fleet.start(DISTILWATCH_IDLE_MS="3000", DISTILWATCH_SESSION_MS="30000")
-    await fleet.produce(words(0, 10))
-    await fleet.rows(until=10)
-    process.send_signal(signal.SIGSTOP)
-    await asyncio.sleep(7)
-    await fleet.produce(words(10, 10))
-    process.send_signal(signal.SIGCONT)
-    texts = [row.split(" ")[0] for row in await fleet.rows(until=21)]
-    assert "@" in "".join(texts[10:11])
-    assert texts[20] == "idle"
-
-
 async def test_compressed_batches_are_read(fleet: Fleet) -> None:
     await fleet.create()
     fed = words(0, 80)
