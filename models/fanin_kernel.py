@@ -170,8 +170,8 @@ def _meet(batch: Batch, doors: Doors, warm: Entries, ring: tuple[Any, Any], part
 
 
 @jit_part
-def _fetch(used: npt.NDArray[np.uint64], warm: Entries, ring: Any, known: npt.NDArray[np.uint8]) -> None:
-    """Send for the entries of known keys, begin and end, and then for the sightings that warm ones remember."""
+def _fetch(used: npt.NDArray[np.uint64], warm: Entries, hots: Any, ring: Any, known: npt.NDArray[np.uint8]) -> None:
+    """Send for the entries of known keys, begin and end, and then for what warm ones remember and hot ones count."""
     entries, index, _ = warm
     begins, ends, mask = entries["key"], entries["hot"], np.uint64(index.shape[0] - 1)
     for at in range(used.shape[0]):
@@ -181,8 +181,13 @@ def _fetch(used: npt.NDArray[np.uint64], warm: Entries, ring: Any, known: npt.ND
                 prefetch(begins, slot)
                 prefetch(ends, slot)
     stamps, customers = ring["ts"], ring["customer"]
+    first, second, third = hots["key"], hots["located"], hots["networks"]  # in the three lines of cache of a record
     for at in range(used.shape[0]):
         slot = index[used[at] & mask] if known[at] in (OTHER, HANDED_ON) else EMPTY
+        if slot != EMPTY and entries[slot]["hot"] >= 0:
+            prefetch(first, entries[slot]["hot"])
+            prefetch(second, entries[slot]["hot"])
+            prefetch(third, entries[slot]["hot"])
         for use in range(entries[slot]["count"] if slot != EMPTY else 0):
             sequence = entries[slot]["uses"][use] & (ring.shape[0] - 1)
             prefetch(stamps, sequence)
@@ -249,7 +254,7 @@ def fold(
             break
         known = np.empty(offsets[end] - begin, np.uint8)
         _meet(batch, doors, warm, ring, (first, end, known))
-        _fetch(keys[begin : offsets[end]], warm, ring[0], known)
+        _fetch(keys[begin : offsets[end]], warm, hot[0], ring[0], known)
         for at in range(first, end):
             for position in range(offsets[at], offsets[at + 1]):
                 state = known[position - begin]
