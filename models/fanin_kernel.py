@@ -181,7 +181,8 @@ def _fetch(used: npt.NDArray[np.uint64], warm: Entries, hots: Any, ring: Any, kn
                 prefetch(begins, slot)
                 prefetch(ends, slot)
     stamps, customers = ring["ts"], ring["customer"]
-    first, second, third = hots["key"], hots["located"], hots["networks"]  # in the three lines of cache of a record
+    # In the three lines of cache of a record, wherever it begins.
+    first, second, third = hots["key"], hots["located"], hots["networks"][:, EPOCHS - 1]
     for at in range(used.shape[0]):
         slot = index[used[at] & mask] if known[at] in (OTHER, HANDED_ON) else EMPTY
         if slot != EMPTY and entries[slot]["hot"] >= 0:

@@ -20,6 +20,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import secrets
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -31,6 +32,7 @@ from redis.exceptions import RedisError, WatchError
 
 from models.alert import Signal
 from models.budget import budget_of
+from models.joiners import EARLY_MS
 from streams.clock import wall_ms
 from streams.config import Settings, client_options
 from streams.metrics import Metrics
@@ -73,15 +75,17 @@ class Write(NamedTuple):
         return self.signal is None or is_newer(self.signal, stored)
 
 
-def lifetime_ms(signal: Signal, published_ms: int, now_ms: int, mode: str) -> int:
+def lifetime_ms(signal: Signal, published_ms: int, now_ms: int, mode: str, *, early: bool = False) -> int:
     """How long the signal may stay in Redis from now on, in milliseconds; not positive when it has ended.
 
     "wall" ends it when the wall clock passes ``expires``. "event" gives it the time it had left when it was decided,
-    counted in real time from its publication: the same for a live stream, and sensible for a replayed one.
+    counted in real time from its publication: the same for a live stream, and sensible for a replayed one. The ``ts``
+    of an early one is that of the evaluation behind it; it was decided at the request, ``EARLY_MS`` before its end.
     """
     if mode == "wall":
         return signal.expires - now_ms
-    return signal.expires - signal.ts - max(0, now_ms - published_ms)
+    whole = EARLY_MS if early else signal.expires - signal.ts
+    return whole - max(0, now_ms - published_ms)
 
 
 def _order(signal: Signal) -> tuple[int, int, float]:
@@ -135,6 +139,7 @@ class Projection(ConsumerRebalanceListener):  # type: ignore[misc]
             retry=None,
         )
         self._sentinel = f"distilwatch:v1:projected:{{{settings.tenant}}}"
+        self._filled: bytes | None = None  # the sentinel of the Redis that this projection has written everything to
 
     @property
     def pending(self) -> int:
@@ -233,10 +238,16 @@ class Projection(ConsumerRebalanceListener):  # type: ignore[misc]
                 continue
 
     async def _check_liveness(self) -> None:
-        """Ask for the sentinel: where it is missing, Redis is empty or another one, and everything is written again."""
-        if await self._redis.get(self._sentinel) is not None:
+        """Ask for the sentinel: another than before means an empty Redis or another one, and all is written again.
+
+        Whoever finds none sets one that no other can have set, so that each owner of a part sees that its own is gone.
+        """
+        if await self._redis.get(self._sentinel) is None:
+            await self._redis.set(self._sentinel, secrets.token_hex(8), nx=True)
+        found = await self._redis.get(self._sentinel)
+        if found == self._filled:
             return
-        await self._redis.set(self._sentinel, "1")
+        self._filled = found
         for where in self._consumer.assignment():
             self._consumer.seek(where, 0)
         self._caught_up = False
@@ -280,7 +291,8 @@ class Projection(ConsumerRebalanceListener):  # type: ignore[misc]
             pipe.delete(key)
             self._plan_notice(pipe, write, 0)
             return "removed"
-        left_ms = lifetime_ms(write.signal, write.published_ms, now_ms, self._settings.redis.ttl)
+        ttl = self._settings.redis.ttl
+        left_ms = lifetime_ms(write.signal, write.published_ms, now_ms, ttl, early=write.early)
         if left_ms <= 0:
             return "ended"  # what is stored under the key ends by its own lifetime
         if write.account_id is None:

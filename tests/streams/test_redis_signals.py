@@ -15,6 +15,7 @@ from aiokafka import AIOKafkaProducer
 
 from models.alert import Signal
 from models.budget import ClusterBudget
+from models.joiners import EARLY_MS
 from streams.config import load
 from streams.metrics import Metrics
 from streams.redis_keys import changes_key, cluster_key, index_key, signal_key
@@ -49,6 +50,13 @@ def test_a_lifetime_counts_from_publication_or_ends_by_the_wall() -> None:
     assert lifetime_ms(signal, published_ms=0, now_ms=6_000, mode="wall") == LIFE_MS - 1_000
 
 
+def test_an_early_lifetime_does_not_count_from_the_evaluation_behind_it() -> None:
+    request_ms, evaluated_ms, wall = 9_000_000, 2_000_000, 10**12
+    signal = msgspec.structs.replace(make_signal("x", 0, ts=evaluated_ms), expires=request_ms + EARLY_MS)
+    assert lifetime_ms(signal, published_ms=wall, now_ms=wall + 1_000, mode="event", early=True) == EARLY_MS - 1_000
+    assert lifetime_ms(signal, published_ms=0, now_ms=request_ms, mode="wall", early=True) == EARLY_MS
+
+
 def test_newer_is_by_time_then_number() -> None:
     signal = make_signal("x", 7, ts=1_000)
     assert is_newer(signal, [None, None, None])
@@ -65,16 +73,15 @@ class Topic:
     def __init__(self, kafka: str, url: str, prefix: str) -> None:
         self.clients = {"bootstrap_servers": kafka}
         self.topics = Topics(prefix)
-        self.settings = load(
-            {
-                "DISTILWATCH_BROKERS": kafka,
-                "REDIS_URL": url,
-                "DISTILWATCH_TOPIC_PREFIX": prefix,
-                "DISTILWATCH_GROUP": prefix,
-                "DISTILWATCH_TENANT": prefix,
-                "DISTILWATCH_SESSION_MS": "6000",
-            }
-        )
+        self._environment = {
+            "DISTILWATCH_BROKERS": kafka,
+            "REDIS_URL": url,
+            "DISTILWATCH_TOPIC_PREFIX": prefix,
+            "DISTILWATCH_GROUP": prefix,
+            "DISTILWATCH_TENANT": prefix,
+            "DISTILWATCH_SESSION_MS": "6000",
+        }
+        self.settings = load(self._environment)
 
     async def write(self, *signals: Signal | str, early: bool = False) -> None:
         """Produce signals; a plain account id is a tombstone."""
@@ -86,8 +93,8 @@ class Topic:
                 await producer.send_and_wait(to, value, key=account.encode())
 
     @asynccontextmanager
-    async def projected(self) -> AsyncIterator[Projection]:
-        projection = Projection(self.settings, Metrics())
+    async def projected(self, slot: int = 0) -> AsyncIterator[Projection]:
+        projection = Projection(load(self._environment | {"DISTILWATCH_SLOT": str(slot)}), Metrics())
         task = asyncio.create_task(projection.run())
         try:
             yield projection
@@ -150,10 +157,14 @@ async def test_an_early_signal_fills_an_empty_place_only(
     await topic.write(make_signal("known", 5))
     async with topic.projected() as projection:
         await until(lambda: seq("known") == "5", "what an evaluation said")
-        joined = [make_signal(name, 0, ts=early_ts) for name in ("known", "joins", "named", "let-go", "last")]
+        joined = [
+            msgspec.structs.replace(make_signal(name, 0, ts=early_ts), expires=early_ts + 3_600_000 + EARLY_MS)
+            for name in ("known", "joins", "named", "let-go", "last")
+        ]
         await topic.write(*joined, early=True)
         await until(lambda: seq("last") == "0" and seq("joins") == "0" and not projection.pending, "early signals")
         assert seq("known") == "5"
+        assert 0 < held.pttl(signal_key(tenant, "joins")) <= EARLY_MS
         assert not held.exists(cluster_key(tenant, "c1")) or held.hget(cluster_key(tenant, "c1"), "seq") == "5"
         # The very evaluation that the early ones rest on goes over them.
         await topic.write(make_signal("named", early_ts, ts=early_ts))
@@ -188,3 +199,22 @@ async def test_redis_may_die_and_come_back_empty(kafka: str, tmp_path: Path) -> 
             await until(lambda: not projection.down_reason, "the state up")
     finally:
         server.stop()
+
+
+@pytest.mark.servers
+async def test_what_an_emptied_redis_lost_is_written_again_by_every_owner(
+    kafka: str, redis_url: str, request: pytest.FixtureRequest
+) -> None:
+    topic = Topic(kafka, redis_url, f"o{id(request)}")
+    await create(topic.clients, topic.topics.catalogue(), partitions=4)
+    held = redis.Redis.from_url(redis_url, decode_responses=True)
+    tenant = topic.settings.tenant
+    names = [f"account-{number}" for number in range(32)]
+    keys = [signal_key(tenant, name) for name in names]
+    await topic.write(*(make_signal(name, 1) for name in names))
+    async with topic.projected() as one, topic.projected(slot=1) as other:
+        await until(lambda: all(len(each._consumer.assignment()) == 4 for each in (one, other)), "partitions for both")
+        await until(lambda: held.exists(*keys) == len(keys), "all signals")
+        for _ in range(2):  # the second time both have filled it before
+            held.delete(*held.keys(f"*{{{tenant}}}*"))
+            await until(lambda: held.exists(*keys) == len(keys), "all that Redis had lost")
